@@ -1,0 +1,60 @@
+# Every target installs what it needs (as root, on Debian 12: git, make, python3.11 and apt are enough).
+# GUARDIAN_TEST_CACHE is where that and everything built lies, outside the checkout.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+# Expanded in recipes only, so that `make help` installs nothing.
+VENV = $$(tests/venv.sh)
+FOLDERS := .ci guardian tests docs etc units packaging
+# Scripts are known by their first line.
+SCRIPTS = find $(FOLDERS) -type f -exec awk 'FNR == 1 && /^\#!.*\/(ba|da)?sh( |$$)/ { print FILENAME } { nextfile }' {} +
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+# --- what needs no test host -------------------------------------------------------------------------------------
+
+.PHONY: check
+check: ## style, types, the rules of the house, C and shell syntax
+	tests/need.sh 'gcc=gcc libc6-dev' shellcheck=shellcheck
+	venv=$(VENV); $$venv/bin/ruff check .; $$venv/bin/ruff format --check .; $$venv/bin/mypy
+	venv=$(VENV); $$venv/bin/pytest -q tests/unit/test_house.py tests/unit/test_generated.py
+	shopt -s nullglob; for file in guardian/runtime/*.c; do \
+		gcc -std=gnu11 -fsyntax-only -Wall -Wextra -Werror "$$file"; \
+	done
+	$(SCRIPTS) | while read -r file; do \
+		if head -n 1 "$$file" | grep -q bash; then bash -n "$$file"; else sh -n "$$file"; fi; \
+	done
+	$(SCRIPTS) | xargs -r shellcheck --severity=warning
+
+.PHONY: unit
+unit: ## unit tests, in seconds
+	venv=$(VENV); $$venv/bin/pytest -q --durations=3 tests/unit
+
+.PHONY: format
+format: ## format the code and make anew what is generated from it
+	venv=$(VENV); $$venv/bin/ruff check --fix-only --quiet .; $$venv/bin/ruff format .; $$venv/bin/python docs/generate.py
+
+# --- what boots test hosts ---------------------------------------------------------------------------------------
+
+.PHONY: host
+host: ## the host suite: real systemd, dockerd and CRIU
+	venv=$(VENV); if compgen -G 'tests/host/test_*.py' >/dev/null; then \
+		$$venv/bin/pytest --durations=10 tests/host; \
+	else \
+		echo "tests/host has no tests yet"; \
+	fi
+
+.PHONY: test
+test: unit host ## unit tests and the host suite: what .ci/run calls after check
+
+# --- deb, demo, test-vm: below this line ---------------------------------------------------------------------------
+
+.PHONY: deb
+deb: ## the Debian package, into dist/
+	tests/need.sh gcc=gcc dh=debhelper dpkg-buildpackage=dpkg-dev
+	packaging/build.sh dist

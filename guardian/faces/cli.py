@@ -1,0 +1,145 @@
+"""guardianctl: the command line.
+
+Exit status: 0 done, 1 failed, 2 usage, 3 partly (some containers failed or came back cold), 4 refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from guardian import __version__
+from guardian.faces import worker_client
+from guardian.faces.jobs import Call, Status
+from guardian.faces.worker_client import Answer, WorkerUnavailable
+from guardian.host import paths, systemd
+
+_UNITS = ("guardian-worker", "guardian-checkpoint", "guardian-hold")
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except WorkerUnavailable as error:
+        print(f"guardianctl: {error}", file=sys.stderr)
+        return Status.FAILED
+    except KeyboardInterrupt:
+        print("guardianctl: no longer waiting; the work goes on (guardianctl list)", file=sys.stderr)
+        return Status.FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="guardianctl", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"guardianctl {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.add_argument("--json", action="store_true", help="machine-readable output (docs/json.md)")
+        made.set_defaults(run=run)
+        return made
+
+    command("status", _status, "whether guardian does its work on this host")
+    command("list", _list, "each guarded container: its state, whether it can be saved, and why not")
+    made = command("checkpoint", _checkpoint, "checkpoint containers (all guarded ones that run)")
+    made.add_argument("containers", nargs="*", metavar="CONTAINER")
+    made.add_argument("--leave-running", action="store_true", help="take a snapshot, the container goes on")
+    made = command("restore", _restore, "restore containers (all that have a checkpoint and are down)")
+    made.add_argument("containers", nargs="*", metavar="CONTAINER")
+    made = command("release", _release, "end the hold of containers, without their checkpoint")
+    made.add_argument("containers", nargs="+", metavar="CONTAINER")
+    how = made.add_mutually_exclusive_group()
+    how.add_argument("--cold", action="store_true", help="start them anew (the default)")
+    how.add_argument("--discard", action="store_true", help="leave them stopped")
+    return parser
+
+
+def _checkpoint(options: argparse.Namespace) -> int:
+    line = worker_client.request(
+        Call.CHECKPOINT, tuple(options.containers), leave_running=options.leave_running
+    )
+    return _job(line, options)
+
+
+def _restore(options: argparse.Namespace) -> int:
+    return _job(worker_client.request(Call.RESTORE, tuple(options.containers)), options)
+
+
+def _release(options: argparse.Namespace) -> int:
+    line = worker_client.request(Call.RELEASE, tuple(options.containers), start=not options.discard)
+    return _job(line, options)
+
+
+def _job(line: bytes, options: argparse.Namespace) -> int:
+    """Ask, show progress (on standard error where the output is JSON), return the status."""
+    progress = sys.stderr if options.json else sys.stdout
+    found = worker_client.ask(line, say=lambda text: print(text, file=progress, flush=True))
+    if options.json:
+        print(json.dumps({"results": found.results, "error": _error(found)}, indent=1))
+    if found.error is not None:
+        print(f"guardianctl: {found.error[1]}", file=sys.stderr)
+    elif not found.results and not options.json:
+        print("nothing to do")
+    return int(found.status)
+
+
+def _error(found: Answer) -> dict[str, str] | None:
+    return None if found.error is None else {"name": found.error[0], "text": found.error[1]}
+
+
+def _list(options: argparse.Namespace) -> int:
+    found = worker_client.ask(worker_client.request(Call.LIST), say=print)
+    if options.json:
+        print(json.dumps(found.results, indent=1))
+        return int(found.status)
+    rows = [_row(item) for item in found.results]
+    _table(("NAME", "STATE", "CAN BE SAVED", "LAST", "NOTE"), rows)
+    return int(found.status)
+
+
+def _row(item: dict[str, Any]) -> tuple[str, ...]:
+    last = item["last"]
+    shown = ""
+    if last is not None:
+        shown = last["outcome"] + (f" in {last['seconds']:.1f} s" if last["seconds"] else "")
+    notes = [*item["reasons"], *item["problems"]]
+    if last is not None and last["reason"]:
+        notes.append(f"last: {last['reason']}")
+    savable = "yes" if item["savable"] else ("-" if item["state"] in ("stopped", "held") else "no")
+    return item["name"], item["state"], savable, shown, "; ".join(notes)
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """A table to a terminal, plain tab-separated lines to a pipe. Control characters are never printed."""
+    cleaned = [tuple("".join(c if c.isprintable() else "?" for c in cell) for cell in row) for row in rows]
+    if not sys.stdout.isatty():
+        for row in cleaned:
+            print("\t".join(row))
+        return
+    widths = [max(len(row[column]) for row in (head, *cleaned)) for column in range(len(head))]
+    for row in (head, *cleaned):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _status(options: argparse.Namespace) -> int:
+    """Units and the front: whether the next shutdown would be served."""
+    units = {unit: systemd.active_state(f"{unit}.service") for unit in _UNITS}
+    in_path = paths.FRONT_FOLDER.joinpath("runc").exists()
+    found = worker_client.ask(worker_client.request(Call.LIST), say=print)
+    counts: dict[str, int] = {}
+    for item in found.results:
+        counts[item["state"]] = counts.get(item["state"], 0) + 1
+    good = in_path and all(state == "active" for state in units.values())
+    if options.json:
+        shown = {"version": __version__, "units": units, "runtime_in_path": in_path, "containers": counts}
+        print(json.dumps(shown, indent=1))
+    else:
+        for unit, state in units.items():
+            print(f"{unit:20} {state}")
+        print(f"{'runtime in the path':20} {'yes' if in_path else 'no'}")
+        print(f"{'guarded containers':20} {', '.join(f'{n} {s}' for s, n in counts.items()) or 'none'}")
+    return Status.DONE if good else Status.FAILED

@@ -1,0 +1,283 @@
+"""guardian-worker: the resident process that runs CRIU and follows dockerd's events. Not on the bus."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from guardian import __version__
+from guardian.faces.jobs import Call, Request, Status, parse, status_of
+from guardian.host import docker_daemon, facts, gate, paths, runc, systemd
+from guardian.host.docker_engine import Engine
+from guardian.model.config import Config, from_mapping
+from guardian.model.container import Container
+from guardian.model.errors import BadInput, EngineUnavailable, GuardianError, UnknownContainer
+from guardian.model.outcome import Result
+from guardian.model.states import Purpose
+from guardian.work import engine_cycle, guarded, pending, recover, release
+from guardian.work.checkpoint import checkpoint, goes_on
+from guardian.work.host import Claims, Host
+from guardian.work.overview import overview
+from guardian.work.restore import restore
+
+log = logging.getLogger("guardian.worker")
+
+_EXTENSION = 60
+"""Seconds asked of systemd at each sign of progress; the unit's own limit is the whole budget."""
+
+
+def load_config(path: Path = paths.CONFIGURATION) -> Config:
+    """The configuration in force; raises BadInput. A file that is not there is the default."""
+    try:
+        data = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        data = {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInput(f"{path} does not parse", str(error)) from error
+    return from_mapping(data, source=str(path))
+
+
+class Caller:
+    """The one who asked: gets lines, then the end. A caller that went away does not stop the work."""
+
+    def __init__(self, connection: socket.socket, *, plain: bool = False) -> None:
+        self._connection = connection
+        self.plain = plain
+        self._lock = threading.Lock()
+
+    def say(self, text: str) -> None:
+        """One line of progress, to the journal as well."""
+        log.info("%s", text)
+        if self.plain:
+            self._send(f"say guardian: {text}\nextend {_EXTENSION}\n")
+        else:
+            self._send(json.dumps({"say": text}) + "\n")
+
+    def end(self, status: Status, results: Any, error: GuardianError | None = None) -> None:
+        """The last answer."""
+        if self.plain:
+            if error is not None:
+                self._send(f"say guardian: {error}\n")
+            self._send(f"exit {status.value}\n")
+            return
+        shown = None if error is None else {"name": error.name, "text": str(error)}
+        self._send(json.dumps({"done": status.value, "results": results, "error": shown}) + "\n")
+
+    def _send(self, text: str) -> None:
+        with self._lock:
+            try:
+                self._connection.sendall(text.encode())
+            except OSError:
+                return
+
+
+class Worker:
+    """Serves calls, one thread for each; keeps the facts current."""
+
+    def __init__(self, config: Config) -> None:
+        self._host = Host.of(config)
+        self._claims = Claims()
+
+    def run(self) -> None:
+        """Serve until SIGTERM."""
+        gate.make_folders()
+        self._link_store()
+        recover.recover(self._host, say=lambda text: log.info("%s", text))
+        threading.Thread(target=self._follow, name="events", daemon=True).start()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+            temporary = paths.WORKER_SOCKET.with_suffix(".new")
+            temporary.unlink(missing_ok=True)
+            listening.bind(str(temporary))
+            os.chmod(temporary, 0o600)
+            listening.listen(16)
+            temporary.rename(paths.WORKER_SOCKET)
+            systemd.notify("READY=1")
+            while True:
+                connection, _ = listening.accept()
+                threading.Thread(target=self._serve, args=(connection,), name="call", daemon=True).start()
+
+    def _link_store(self) -> None:
+        """The link that /bin/sh follows to the store."""
+        try:
+            self._host.ledger.store.mkdir(mode=0o700, parents=True, exist_ok=True)
+            temporary = paths.STORE_LINK.with_suffix(".new")
+            temporary.unlink(missing_ok=True)
+            temporary.symlink_to(self._host.ledger.store)
+            temporary.rename(paths.STORE_LINK)
+        except OSError as error:
+            log.error("the store cannot be used: %s", error)
+
+    def _serve(self, connection: socket.socket) -> None:
+        caller = Caller(connection)
+        with connection, connection.makefile("r", encoding="utf-8", errors="replace") as lines:
+            try:
+                request = parse(lines.readline(1 << 20))
+                caller.plain = request.plain
+                self._answer(request, caller)
+            except GuardianError as error:
+                caller.end(Status.REFUSED, [], error)
+            except Exception as error:  # the caller must get an answer, whatever it is
+                log.exception("call")
+                caller.end(Status.FAILED, [], GuardianError("guardian has failed", repr(error)))
+
+    def _answer(self, request: Request, caller: Caller) -> None:
+        if request.call is Call.LIST:
+            caller.end(Status.DONE, self._list())
+            return
+        results = self._work(request, caller)
+        caller.end(status_of(results), [result.to_json() for result in results])
+
+    def _work(self, request: Request, caller: Caller) -> list[Result]:
+        calls = {
+            Call.CHECKPOINT: self._checkpoint,
+            Call.RESTORE: self._restore,
+            Call.RELEASE: self._release,
+            Call.ENGINE_STOPS: self._engine_stops,
+            Call.ENGINE_DIED: self._engine_died,
+            Call.ENGINE_IS_UP: self._engine_is_up,
+        }
+        return calls[request.call](request, caller)
+
+    def _engine_stops(self, _request: Request, caller: Caller) -> list[Result]:
+        with self._claimed(facts.kept(), "checkpoint"):
+            return engine_cycle.engine_stops(self._host, say=caller.say)
+
+    def _engine_died(self, _request: Request, caller: Caller) -> list[Result]:
+        with self._claimed(facts.kept(), "checkpoint"):
+            return engine_cycle.engine_died(self._host, say=caller.say)
+
+    def _engine_is_up(self, _request: Request, caller: Caller) -> list[Result]:
+        with self._claimed(self._containers(), "restore"):
+            return engine_cycle.engine_is_up(self._host, say=caller.say)
+
+    def _checkpoint(self, request: Request, caller: Caller) -> list[Result]:
+        containers = self._containers()
+        found = guarded.find(containers, self._host.config)
+        chosen = guarded.choose(found, containers, request.containers)
+        if not request.containers:
+            chosen = [member for member in chosen if member.container.running]
+        with self._claimed([member.container for member in chosen], "checkpoint"):
+            return checkpoint(
+                self._host,
+                found.graph,
+                chosen,
+                purpose=Purpose.SNAPSHOT if request.leave_running else Purpose.SUSPEND,
+                by_person=True,
+                say=caller.say,
+                given_up=goes_on,
+            )
+
+    def _restore(self, request: Request, caller: Caller) -> list[Result]:
+        containers = self._containers()
+        found = guarded.find(containers, self._host.config)
+        names = request.containers
+        chosen = [guarded.named(containers, name) for name in names]
+        for container in chosen:
+            engine_cycle.refuse_restore(self._host, container)
+        ids = [item.id for item in chosen] or sorted({item.container_id for item in self._host.ledger.all()})
+        with self._claimed([item for item in containers if item.id in ids], "restore"):
+            ready, results = pending.sort_out(self._host, containers, ids, say=caller.say)
+            return results + restore(self._host, found.graph, ready, say=caller.say)
+
+    def _release(self, request: Request, caller: Caller) -> list[Result]:
+        containers = self._containers()
+        chosen = [guarded.named(containers, name) for name in request.containers]
+        if not request.containers:
+            chosen = [item for item in containers if gate.held(item.id)]
+        with self._claimed(chosen, "release"):
+            return release.release(self._host, chosen, start=request.start, say=caller.say)
+
+    def _list(self) -> list[dict[str, Any]]:
+        try:
+            containers = self._containers()
+        except EngineUnavailable:
+            containers = facts.kept()
+        return overview(self._host, containers)
+
+    def _claimed(self, containers: list[Container], job: str) -> _Claimed:
+        return _Claimed(self._claims, {item.id: item.name for item in containers}, job)
+
+    def _containers(self) -> list[Container]:
+        """Never asks a dockerd whose process is gone: docker.socket would take the question and not answer."""
+        if not docker_daemon.is_running():
+            raise EngineUnavailable("dockerd is not running", hint="systemctl start docker")
+        engine = Engine()
+        try:
+            return engine.containers()
+        finally:
+            engine.close()
+
+    def _follow(self) -> None:
+        """Keep facts while dockerd is up; wait for it while it is not."""
+        pause = threading.Event()
+        while True:
+            try:
+                if docker_daemon.is_running():
+                    self._follow_one()
+            except (GuardianError, OSError) as error:
+                log.warning("following dockerd: %s", error)
+            except Exception:  # this thread must not end while the worker lives
+                log.exception("following dockerd")
+            pause.wait(1.0)
+
+    def _follow_one(self) -> None:
+        engine = Engine()
+        try:
+            if not engine.answers():
+                return
+            events = engine.events()
+            engine_cycle.keep_facts(self._host, engine)
+            for event in events:
+                if event.get("Action") in ("start", "pause", "unpause", "die", "rename", "update"):
+                    self._keep_one(engine, str(event.get("id") or ""))
+        finally:
+            engine.close()
+
+    def _keep_one(self, engine: Engine, container_id: str) -> None:
+        try:
+            container = engine.container(container_id)
+        except UnknownContainer:
+            facts.forget(container_id)
+            return
+        found = guarded.find([container], self._host.config)
+        if found.members and container.running:
+            facts.keep(container)
+        elif not container.running:
+            facts.forget(container_id)
+
+
+class _Claimed:
+    """The claim of a job as a context."""
+
+    def __init__(self, claims: Claims, wanted: dict[str, str], job: str) -> None:
+        self._claims, self._wanted, self._job = claims, wanted, job
+
+    def __enter__(self) -> None:
+        self._claims.take(self._wanted, self._job)
+
+    def __exit__(self, *_: object) -> None:
+        self._claims.give_back(self._wanted)
+
+
+def main() -> int:
+    """Entry point of guardian-worker.service."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    begun = time.monotonic()
+    try:
+        config = load_config()
+    except BadInput as error:
+        log.error("%s; the defaults are used", error)
+        config = from_mapping({}, source="defaults")
+    runc.warm()
+    log.info("guardian %s, ready after %.2f s", __version__, time.monotonic() - begun)
+    Worker(config).run()
+    return 0

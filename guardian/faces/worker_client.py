@@ -1,0 +1,77 @@
+"""Asks the worker over its socket; what guardianctl and the bus face share."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from guardian.faces.jobs import Call, Status
+from guardian.host import paths
+from guardian.model.errors import GuardianError
+
+
+class WorkerUnavailable(GuardianError):
+    """The worker does not answer."""
+
+    name = "WorkerUnavailable"
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """How a call ended. `error` is (name, text) where it was refused."""
+
+    status: Status
+    results: list[dict[str, Any]]
+    error: tuple[str, str] | None
+
+
+def request(
+    call: Call, containers: tuple[str, ...] = (), *, leave_running: bool = False, start: bool = False
+) -> bytes:
+    """The line that asks for a call."""
+    data = {
+        "call": call.value,
+        "containers": list(containers),
+        "leave_running": leave_running,
+        "start": start,
+    }
+    return json.dumps(data).encode() + b"\n"
+
+
+def answer(line: str) -> Answer | str:
+    """What a line of the worker's says: a line of progress, or the end."""
+    data = json.loads(line)
+    if "say" in data:
+        return str(data["say"])
+    error = data.get("error")
+    return Answer(
+        Status(data["done"]),
+        list(data["results"]),
+        None if error is None else (str(error["name"]), str(error["text"])),
+    )
+
+
+def ask(line: bytes, *, say: Callable[[str], None]) -> Answer:
+    """Send a request and wait for its end; raises WorkerUnavailable. The work goes on when the caller goes away."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.connect(str(paths.WORKER_SOCKET))
+            connection.sendall(line)
+            with connection.makefile("r", encoding="utf-8") as lines:
+                for text in lines:
+                    found = answer(text)
+                    if isinstance(found, Answer):
+                        return found
+                    say(found)
+    except PermissionError as error:
+        raise WorkerUnavailable("the worker cannot be asked", "only root may") from error
+    except (OSError, ValueError) as error:
+        raise WorkerUnavailable(
+            "the worker does not answer", str(error), hint="systemctl status guardian-worker"
+        ) from error
+    raise WorkerUnavailable(
+        "the worker ended before the work was done", hint="journalctl -u guardian-worker; guardianctl list"
+    )

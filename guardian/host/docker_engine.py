@@ -1,0 +1,211 @@
+"""dockerd, through the docker library: facts, starts, stops, events. Every call has a time limit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import docker
+import docker.errors
+import requests.exceptions
+
+from guardian.model.container import Attachment, Container, Healthcheck, Mount, RestartPolicy
+from guardian.model.errors import EngineUnavailable, GuardianError, UnknownContainer
+
+_NANOSECONDS = 1e9
+_DEFAULT_HEALTH_TIMEOUT = 30.0
+_DEFAULT_STOP_TIMEOUT = 10.0
+
+
+class StartRefused(GuardianError):
+    """dockerd did not start the container; `why` is its own message."""
+
+
+class Engine:
+    """One connection to dockerd; use one for each thread."""
+
+    def __init__(self, *, limit: float = 30.0) -> None:
+        self._limit = limit
+        self._client = docker.DockerClient(base_url="unix:///run/docker.sock", timeout=int(limit))
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._client.close()
+
+    def answers(self) -> bool:
+        """Whether dockerd is up."""
+        try:
+            return bool(self._client.ping())
+        except (docker.errors.DockerException, requests.exceptions.RequestException):
+            return False
+
+    def containers(self) -> list[Container]:
+        """All containers, running or not; raises EngineUnavailable."""
+        found = []
+        for item in self._call(lambda: self._client.api.containers(all=True)):
+            try:
+                found.append(self.container(item["Id"]))
+            except UnknownContainer:
+                continue  # removed since the list was made
+        return found
+
+    def container(self, name_or_id: str) -> Container:
+        """One container's facts; raises UnknownContainer or EngineUnavailable."""
+        data = self._call(lambda: self._client.api.inspect_container(name_or_id), name_or_id)
+        return facts(data, self._image_labels(data["Image"]))
+
+    def start(self, container_id: str, *, limit: float) -> None:
+        """Start a container, for at most `limit` seconds; "already started" is success. Raises StartRefused."""
+        api = docker.APIClient(base_url="unix:///run/docker.sock", timeout=int(limit))
+        try:
+            api.start(container_id)
+        except docker.errors.NotFound as error:
+            raise UnknownContainer(
+                f"container {container_id[:12]} is gone", str(error.explanation)
+            ) from error
+        except docker.errors.APIError as error:
+            raise StartRefused("dockerd did not start it", str(error.explanation)) from error
+        except requests.exceptions.Timeout as error:
+            raise StartRefused("dockerd did not start it", f"not within {limit:g} s") from error
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+            raise EngineUnavailable("dockerd does not answer", str(error)) from error
+        finally:
+            api.close()
+
+    def pause(self, container_id: str) -> None:
+        """Pause a running container."""
+        self._call(lambda: self._client.api.pause(container_id), container_id)
+
+    def healthy(self, container: Container) -> bool:
+        """Ask the container's own health check once, now."""
+        if not container.healthcheck.argv:
+            return True
+        made = self._call(
+            lambda: self._client.api.exec_create(container.id, list(container.healthcheck.argv))
+        )
+        self._call(lambda: self._client.api.exec_start(made["Id"]))
+        return bool(self._call(lambda: self._client.api.exec_inspect(made["Id"]))["ExitCode"] == 0)
+
+    def live_restore(self) -> bool:
+        """Whether containers outlive dockerd by its own configuration."""
+        return bool(self._call(self._client.api.info).get("LiveRestoreEnabled"))
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Container events from now on, until dockerd goes away; the caller's thread waits.
+
+        dockerd listens when this returns: what is asked afterwards misses nothing.
+        """
+        api = docker.APIClient(base_url="unix:///run/docker.sock", timeout=None)  # type: ignore[arg-type]  # may be days apart
+        stream = self._call(lambda: api.events(decode=True, filters={"type": "container"}))
+        return _until_gone(api, stream)
+
+    def _image_labels(self, image_id: str) -> dict[str, str]:
+        try:
+            image = self._call(lambda: self._client.api.inspect_image(image_id), image_id)
+        except UnknownContainer:
+            return {}  # the image was removed under a stopped container
+        return {
+            str(key): str(value) for key, value in ((image.get("Config") or {}).get("Labels") or {}).items()
+        }
+
+    def _call(self, function: Any, subject: str = "") -> Any:
+        try:
+            return function()
+        except docker.errors.NotFound as error:
+            raise UnknownContainer(
+                f"there is no container {subject}", hint="docker ps -a lists them"
+            ) from error
+        except docker.errors.APIError as error:
+            raise GuardianError("dockerd refused", str(error.explanation)) from error
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+            raise EngineUnavailable("dockerd does not answer", str(error)) from error
+
+
+def _until_gone(api: docker.APIClient, stream: Any) -> Iterator[dict[str, Any]]:
+    try:
+        for event in stream:
+            yield dict(event)
+    except (docker.errors.DockerException, requests.exceptions.RequestException, ValueError, OSError):
+        return
+    finally:
+        api.close()
+
+
+def facts(data: dict[str, Any], image_labels: dict[str, str]) -> Container:
+    """A container as `docker inspect` shows it (Docker Engine API, ContainerInspect)."""
+    config, host, state = data["Config"], data["HostConfig"], data["State"]
+    policy = (host.get("RestartPolicy") or {}).get("Name") or "no"
+    timeout = config.get("StopTimeout")
+    return Container(
+        id=data["Id"],
+        name=data["Name"].lstrip("/"),
+        image_id=data["Image"],
+        config_hash=_config_hash(data),
+        labels={str(key): str(value) for key, value in (config.get("Labels") or {}).items()},
+        image_labels=image_labels,
+        running=bool(state["Running"]),
+        paused=bool(state.get("Paused")),
+        pid=int(state["Pid"]),
+        started_at=str(state["StartedAt"]),
+        restart_policy=RestartPolicy(policy),
+        auto_remove=bool(host.get("AutoRemove")),
+        terminal=bool(config.get("Tty")),
+        stop_signal=str(config.get("StopSignal") or "SIGTERM"),
+        stop_timeout=_DEFAULT_STOP_TIMEOUT if timeout is None else float(timeout),
+        runtime=str(host.get("Runtime") or ""),
+        network_mode=str(host.get("NetworkMode") or ""),
+        ipc_mode=str(host.get("IpcMode") or ""),
+        pid_mode=str(host.get("PidMode") or ""),
+        cgroup_parent=str(host.get("CgroupParent") or ""),
+        networks=_networks(data),
+        mounts=tuple(_mount(item) for item in data.get("Mounts") or []),
+        healthcheck=_healthcheck(config.get("Healthcheck") or {}),
+        layer=str(((data.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir") or ""),
+    )
+
+
+def _networks(data: dict[str, Any]) -> tuple[Attachment, ...]:
+    found = (data.get("NetworkSettings") or {}).get("Networks") or {}
+    return tuple(
+        Attachment(
+            name=name,
+            network_id=str(item.get("NetworkID") or ""),
+            address4=str(item.get("IPAddress") or ""),
+            address6=str(item.get("GlobalIPv6Address") or ""),
+            mac=str(item.get("MacAddress") or ""),
+        )
+        for name, item in sorted(found.items())
+    )
+
+
+def _mount(item: dict[str, Any]) -> Mount:
+    return Mount(
+        kind=str(item.get("Type") or "bind"),
+        source=str(item.get("Source") or ""),
+        destination=str(item.get("Destination") or ""),
+        writable=bool(item.get("RW")),
+        volume=str(item.get("Name") or ""),
+    )
+
+
+def _healthcheck(data: dict[str, Any]) -> Healthcheck:
+    test = [str(word) for word in data.get("Test") or []]
+    timeout = float(data.get("Timeout") or 0) / _NANOSECONDS or _DEFAULT_HEALTH_TIMEOUT
+    if test[:1] == ["CMD"]:
+        return Healthcheck(tuple(test[1:]), timeout)
+    if test[:1] == ["CMD-SHELL"]:
+        return Healthcheck(("/bin/sh", "-c", *test[1:]), timeout)
+    return Healthcheck((), timeout)
+
+
+def _config_hash(data: dict[str, Any]) -> str:
+    """What decides how the container is built; `docker update` and a renamed network do not change it."""
+    parts = {
+        "image": data["Image"],
+        "path": data.get("Path"),
+        "args": data.get("Args"),
+        "config": data["Config"],
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

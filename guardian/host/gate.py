@@ -1,0 +1,145 @@
+"""Holds, tickets and holders: the files in /run/guardian by which the front refuses, restores or passes through."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from pathlib import Path
+
+from guardian.host import paths, proc
+from guardian.model.states import FORMAT
+
+_FOLDERS = (paths.HOLDS, paths.TICKETS, paths.HOLDERS, paths.FROZEN, paths.FACTS, paths.DUMPS)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ticket:
+    """What the holder must know to restore; limits are in seconds."""
+
+    container_id: str
+    checkpoint: Path
+    config_hash: str
+    cgroup: str
+    own_network: bool
+    oom_score_adj: int
+    gate_seconds: int
+    restore_seconds: int
+    flags: tuple[str, ...]
+
+
+def make_folders() -> None:
+    """Make /run/guardian, root's alone."""
+    for folder in _FOLDERS:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    os.chmod(paths.RUN, 0o700)
+
+
+def hold(container_id: str, name: str, checkpoint: Path) -> None:
+    """Refuse every start of the container from now on, with a message that names the way out."""
+    shown = "".join(character for character in name if character.isalnum() or character in "_.-")
+    message = (
+        "guardian: checkpoint pending, start held; "
+        f"guardianctl restore {shown} resumes it, guardianctl release --cold {shown} starts it anew"
+    )
+    put(paths.HOLDS / container_id, f"format={FORMAT}\nmessage={message}\ncheckpoint={checkpoint}\n")
+
+
+def held(container_id: str) -> bool:
+    """Whether a start of the container is refused."""
+    return (paths.HOLDS / container_id).exists()
+
+
+def holds() -> list[str]:
+    """The ids of all held containers."""
+    return names(paths.HOLDS)
+
+
+def lift(container_id: str) -> None:
+    """Let the container be started. Lifting starts nothing."""
+    (paths.HOLDS / container_id).unlink(missing_ok=True)
+
+
+def give(ticket: Ticket) -> None:
+    """Let the next `create` of the container be a restore."""
+    put(
+        paths.TICKETS / ticket.container_id,
+        "".join(
+            f"{key}={value}\n"
+            for key, value in (
+                ("format", FORMAT),
+                ("checkpoint", ticket.checkpoint),
+                ("config_hash", ticket.config_hash),
+                ("boot", proc.boot_id()),
+                ("cgroup", ticket.cgroup),
+                ("own_network", int(ticket.own_network)),
+                ("oom_score_adj", ticket.oom_score_adj),
+                ("gate_seconds", ticket.gate_seconds),
+                ("restore_seconds", ticket.restore_seconds),
+                ("flags", " ".join(ticket.flags)),
+            )
+        ),
+    )
+
+
+def withdraw(container_id: str) -> bool:
+    """Take a ticket back; returns whether it was still there."""
+    try:
+        (paths.TICKETS / container_id).unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def created(container_id: str) -> bool:
+    """Whether `create` has taken the ticket and answered: dockerd has its address by then."""
+    return (paths.HOLDERS / container_id / "pid").exists()
+
+
+def open_gate(container_id: str) -> None:
+    """Let the holder restore as soon as dockerd says `start`; nothing where there is no holder."""
+    try:
+        descriptor = os.open(
+            paths.HOLDERS / container_id / "gate", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
+        )
+    except OSError:
+        return
+    try:
+        os.write(descriptor, b"go\n")
+    finally:
+        os.close(descriptor)
+
+
+def restored(container_id: str) -> bool:
+    """Whether the container runs under a holder."""
+    return (paths.HOLDERS / container_id / "running").exists()
+
+
+def forbid_exec(container_id: str) -> None:
+    """Refuse `docker exec` while CRIU holds a thawed cgroup."""
+    put(paths.FROZEN / container_id, f"format={FORMAT}\n")
+
+
+def allow_exec(container_id: str) -> None:
+    """Undo `forbid_exec`."""
+    (paths.FROZEN / container_id).unlink(missing_ok=True)
+
+
+def clear_holder(container_id: str) -> None:
+    """Remove what a holder that is gone has left."""
+    shutil.rmtree(paths.HOLDERS / container_id, ignore_errors=True)
+
+
+def names(folder: Path) -> list[str]:
+    """The files of a folder, without those being written."""
+    try:
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except FileNotFoundError:
+        return []
+
+
+def put(path: Path, text: str) -> None:
+    """Whole or not at all; /run is memory, so nothing is fsynced."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text)
+    temporary.rename(path)

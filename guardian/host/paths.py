@@ -1,0 +1,28 @@
+"""Where guardian's things lie on a host: one place for each path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+RUN = Path("/run/guardian")
+HOLDS = RUN / "holds"
+TICKETS = RUN / "tickets"
+HOLDERS = RUN / "holders"
+FROZEN = RUN / "frozen"
+FACTS = RUN / "facts"
+DUMPS = RUN / "dumps"
+WORKER_SOCKET = RUN / "worker.sock"
+
+STATE = Path("/var/lib/guardian")
+STORE_LINK = STATE / "store"
+"""A link to the configured store, for what is written in /bin/sh and reads no configuration."""
+COLD_ONCE = STATE / "cold-once"
+"""A file that makes the next boot a cold one; removed by guardian-hold.service."""
+
+CONFIGURATION = Path("/etc/guardian/guardian.toml")
+LIBEXEC = Path("/usr/libexec/docker-guardian")
+FRONT_FOLDER = LIBEXEC / "path"
+COMMIT_SCRIPT = LIBEXEC / "commit"
+
+RUNC_ROOTS = (Path("/run/docker/runtime-runc/moby"),)
+"""runc's state for dockerd's containers (moby daemon/runtime_unix.go)."""

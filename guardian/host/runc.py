@@ -1,0 +1,220 @@
+"""The real runc and the CRIU behind it: what they know of a container, and the dump."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from guardian.host import paths, proc
+from guardian.host.command import CommandFailed, run
+
+_USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_MINIMUM_CRIU = (3, 19)
+"""Before it, action scripts from a configuration file are ignored under runc."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RuncContainer:
+    """What runc's state file says of a running container. `pid` is the true init, also after a restore."""
+
+    root: Path
+    pid: int
+    cgroup: Path
+    bundle: Path
+    network_is_path: bool
+    own_network: bool
+
+
+def binary() -> str:
+    """The real runc; raises CommandFailed."""
+    found = shutil.which("runc", path=_USUAL_PATH)
+    if found is None:
+        raise CommandFailed("runc is not there", f"not in {_USUAL_PATH}")
+    return found
+
+
+def state(container_id: str) -> RuncContainer | None:
+    """runc's view of a container, None where runc does not know it or its init is gone."""
+    for root in paths.RUNC_ROOTS:
+        try:
+            data = json.loads((root / container_id / "state.json").read_text())
+        except (FileNotFoundError, json.JSONDecodeError):
+            continue
+        pid = int(data["init_process_pid"])
+        seen = proc.stat(pid)
+        if seen is None or seen.started != int(data["init_process_start"]):
+            return None
+        labels = [label for label in data["config"].get("labels") or [] if label.startswith("bundle=")]
+        return RuncContainer(
+            root=root,
+            pid=pid,
+            cgroup=_cgroup(data),
+            bundle=Path(labels[0].removeprefix("bundle=")) if labels else Path(),
+            network_is_path=_network_path(data) not in ("", f"/proc/{pid}/ns/net"),
+            own_network=proc.inode(f"/proc/{pid}/ns/net") != proc.inode("/proc/1/ns/net"),
+        )
+    return None
+
+
+def _cgroup(data: dict[str, Any]) -> Path:
+    for path in (data.get("cgroup_paths") or {}).values():
+        return Path(path)
+    return Path(f"/sys/fs/cgroup/system.slice/docker-{data['id']}.scope")
+
+
+def _network_path(data: dict[str, Any]) -> str:
+    """The path given for the network namespace in the container's own configuration, empty where runc made one."""
+    for namespace in data["config"].get("namespaces") or []:
+        if namespace.get("type") == "NEWNET":
+            return str(namespace.get("path") or "")
+    return ""
+
+
+def oom_score_adj(bundle: Path) -> int:
+    """The value the container was made with; 0 where the bundle does not say."""
+    try:
+        config = json.loads((bundle / "config.json").read_text())
+        return int(config["process"].get("oomScoreAdj") or 0)
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+@functools.lru_cache(maxsize=1)
+def dump_flags() -> tuple[str, ...]:
+    """Options this runc knows and whose request would else overrule the configuration file (1.3: link-remap)."""
+    text = run([binary(), "checkpoint", "--help"], limit=10.0).output
+    wanted = ("--tcp-established", "--ext-unix-sk", "--file-locks", "--link-remap", "--tcp-skip-in-flight")
+    return tuple(flag for flag in wanted if flag in text)
+
+
+@functools.lru_cache(maxsize=1)
+def restore_flags() -> tuple[str, ...]:
+    """Options for `runc restore`, as far as this runc knows them."""
+    text = run([binary(), "restore", "--help"], limit=10.0).output
+    wanted = ("--tcp-established", "--ext-unix-sk", "--file-locks", "--link-remap")
+    return tuple(flag for flag in wanted if flag in text)
+
+
+@functools.lru_cache(maxsize=1)
+def criu_version() -> tuple[int, ...]:
+    """CRIU's version; raises CommandFailed."""
+    text = run(["criu", "--version"], limit=10.0).output
+    for line in text.splitlines():
+        if line.startswith("Version:"):
+            return tuple(int(part) for part in line.split()[1].split(".") if part.isdigit())
+    raise CommandFailed("criu --version says no version", text[:100])
+
+
+def unsupported() -> str:
+    """Why no dump can work on this host, empty where it can."""
+    if criu_version() < _MINIMUM_CRIU:
+        return f"CRIU {'.'.join(map(str, criu_version()))} is older than 3.19"
+    for file in ("/etc/criu/runc.conf", "/etc/criu/default.conf"):
+        try:
+            words = {line.split()[0] for line in Path(file).read_text().splitlines() if line.split()}
+        except FileNotFoundError:
+            continue
+        breaking = words & {"action-script", "leave-running", "leave-stopped"}
+        if breaking:
+            return f"{file} has {', '.join(sorted(breaking))}, which breaks the commit"
+    return ""
+
+
+@functools.lru_cache(maxsize=1)
+def network_lock_skip() -> bool:
+    """Whether this CRIU has `network-lock skip` (4.0 and newer)."""
+    return criu_version() >= (3, 19) and "skip" in run(["criu", "--help"], limit=10.0, check=False).output
+
+
+def start_dump(
+    known: RuncContainer, container_id: str, checkpoint: Path, log: Path, *, leave_running: bool
+) -> subprocess.Popen[bytes]:
+    """Start `runc checkpoint`; the caller waits for it. Its own output goes to `log`."""
+    with log.open("wb") as output:
+        return subprocess.Popen(
+            [
+                binary(),
+                "--root",
+                str(known.root),
+                "checkpoint",
+                *dump_flags(),
+                *(["--leave-running"] if leave_running else []),
+                "--image-path",
+                str(checkpoint / "img"),
+                "--work-path",
+                str(checkpoint / "work"),
+                container_id,
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={
+                **os.environ,
+                "PATH": _USUAL_PATH,
+                "CRIU_CONFIG_FILE": str(checkpoint / "dump.conf"),
+                "GUARDIAN_CHECKPOINT": str(checkpoint),
+            },
+            start_new_session=True,
+        )
+
+
+def criu_below(pid: int) -> list[int]:
+    """The CRIU processes that a runc has started."""
+    found = []
+    for child in proc.descendants(pid):
+        seen = proc.stat(child)
+        if seen is not None and seen.name.startswith("criu"):
+            found.append(child)
+    return found
+
+
+def first_error(log: Path) -> str:
+    """The first error line of a CRIU log, without its time stamp; empty where there is none."""
+    try:
+        with log.open(errors="replace") as lines:
+            for line in lines:
+                if "Error (" in line:
+                    return line[line.index("Error (") :].strip()[:300]
+    except FileNotFoundError:
+        pass
+    return ""
+
+
+def await_dump(container_id: str, *, limit: float = 60.0) -> None:
+    """Wait for a `runc checkpoint` of the container that another worker has started, at most `limit` seconds."""
+    end = time.monotonic() + limit
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if b"checkpoint" in words and container_id.encode() in words:
+            try:
+                descriptor = os.pidfd_open(int(entry))
+            except ProcessLookupError:
+                continue
+            try:
+                select.select([descriptor], [], [], max(0.0, end - time.monotonic()))
+            finally:
+                os.close(descriptor)
+
+
+def warm() -> None:
+    """Ask runc and CRIU now what they can: at a shutdown or in an upgrade it may be too late."""
+    try:
+        dump_flags()
+        restore_flags()
+        network_lock_skip()
+    except CommandFailed:
+        dump_flags.cache_clear()
+        restore_flags.cache_clear()

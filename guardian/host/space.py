@@ -1,0 +1,54 @@
+"""Is there room for an image? Looked at before anything is frozen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from guardian.host import runc
+from guardian.host.cgroup import Cgroup
+from guardian.host.ledger import Ledger
+from guardian.model.config import Config
+from guardian.model.errors import StoreError
+
+
+def memory_of(container_id: str) -> int:
+    """Bytes an image of the container will take at most: what its processes have of their own, and shared memory."""
+    known = runc.state(container_id)
+    if known is None:
+        return 0
+    total = 0
+    for pid in Cgroup(known.cgroup).pids():
+        try:
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        for line in lines:
+            if line.startswith(("RssAnon:", "RssShmem:", "VmSwap:")):
+                total += int(line.split()[1]) * 1024
+    return total
+
+
+def check(config: Config, ledger: Ledger, container_id: str) -> None:
+    """Raises StoreError where the image would not fit into the disk or a ceiling of the configuration."""
+    expected = memory_of(container_id)
+    try:
+        ledger.store.mkdir(mode=0o700, parents=True, exist_ok=True)
+        disk = os.statvfs(ledger.store)
+        free = disk.f_bavail * disk.f_frsize
+        taken = ledger.size() if config.max_size else 0
+    except OSError as error:
+        raise StoreError("the store cannot be used", str(error), hint=f"look at {ledger.store}") from error
+    hint = "remove old checkpoints, or raise the limit in guardian.toml"
+    if expected + config.reserve > free:
+        raise StoreError("no space in the store", f"{_mib(expected)} wanted, {_mib(free)} free", hint=hint)
+    if config.max_container_size and expected > config.max_container_size:
+        raise StoreError("larger than store.max-container-size", _mib(expected), hint=hint)
+    if config.max_size and taken + expected > config.max_size:
+        raise StoreError(
+            "store.max-size is reached", f"{_mib(taken)} taken, {_mib(expected)} wanted", hint=hint
+        )
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):.0f} MiB"

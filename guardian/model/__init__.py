@@ -1,0 +1,1 @@
+"""Floor 1: facts and decisions. No I/O, no clock, no environment."""

@@ -1,0 +1,118 @@
+"""What is known of one container: facts as dockerd reported them, in a form that outlives dockerd."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from guardian.model.errors import BadInput
+
+_ID = re.compile(r"[0-9a-f]{64}\Z")
+
+
+def is_container_id(text: str) -> bool:
+    """Whether `text` is a full container id, and so safe as a file name."""
+    return _ID.match(text) is not None
+
+
+class RestartPolicy(enum.Enum):
+    """Docker's restart policies (moby api/types/container/hostconfig.go)."""
+
+    NO = "no"
+    ALWAYS = "always"
+    ON_FAILURE = "on-failure"
+    UNLESS_STOPPED = "unless-stopped"
+
+
+@dataclasses.dataclass(frozen=True)
+class Attachment:
+    """One network the container is on. Addresses are text without prefix length, empty where there is none."""
+
+    name: str
+    network_id: str
+    address4: str = ""
+    address6: str = ""
+    mac: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Mount:
+    """One mount of the container. `volume` is empty for a bind mount or tmpfs; `source` is a path of the host."""
+
+    kind: str
+    source: str
+    destination: str
+    writable: bool
+    volume: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Healthcheck:
+    """The command dockerd asks for health. `argv` is empty where there is none; `timeout` is in seconds."""
+
+    argv: tuple[str, ...] = ()
+    timeout: float = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Container:
+    """Facts of one container.
+
+    `pid` is dockerd's State.Pid (a holder after a restore), 0 when not running. `started_at` is dockerd's string,
+    compared only for equality. `stop_timeout` is in seconds. `network_mode`, `ipc_mode`, `pid_mode` are
+    Docker's own strings. `layer` is the writable layer's folder where dockerd tells it, else empty.
+    `config_hash` covers what decides how the container is built (image, config, host config).
+    """
+
+    id: str
+    name: str
+    image_id: str
+    config_hash: str
+    labels: Mapping[str, str]
+    image_labels: Mapping[str, str]
+    running: bool
+    paused: bool
+    pid: int
+    started_at: str
+    restart_policy: RestartPolicy
+    auto_remove: bool
+    terminal: bool
+    stop_signal: str
+    stop_timeout: float
+    runtime: str
+    network_mode: str
+    ipc_mode: str
+    pid_mode: str
+    cgroup_parent: str
+    networks: tuple[Attachment, ...]
+    mounts: tuple[Mount, ...]
+    healthcheck: Healthcheck
+    layer: str
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain dictionary that `from_json` takes back."""
+        data = dataclasses.asdict(self)
+        data["restart_policy"] = self.restart_policy.value
+        data["labels"] = dict(self.labels)
+        data["image_labels"] = dict(self.image_labels)
+        return data
+
+    @classmethod
+    def from_json(cls, data: Any) -> Container:
+        """The container in `data`; raises BadInput for anything `to_json` would not have written."""
+        try:
+            fields = dict(data)
+            fields["restart_policy"] = RestartPolicy(fields["restart_policy"])
+            fields["networks"] = tuple(Attachment(**item) for item in fields["networks"])
+            fields["mounts"] = tuple(Mount(**item) for item in fields["mounts"])
+            check = fields["healthcheck"]
+            fields["healthcheck"] = Healthcheck(tuple(check["argv"]), float(check["timeout"]))
+            container = cls(**fields)
+        except (TypeError, KeyError, ValueError) as error:
+            raise BadInput("container facts do not parse", str(error)) from error
+        if not is_container_id(container.id):
+            raise BadInput("container facts do not parse", f"{container.id!r} is not a container id")
+        return container

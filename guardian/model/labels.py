@@ -1,0 +1,197 @@
+"""What a container's labels ask for. Anybody writes labels: nothing in them raises, all is looked at."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import re
+from collections.abc import Iterator, Mapping
+
+from guardian.model.wording import listed, quoted, suggestion
+
+PREFIX = "guardian."
+ENABLE = "guardian.enable"
+DEPENDS_ON = "guardian.depends-on"
+GROUP = "guardian.group"
+COMPOSE_DEPENDS_ON = "com.docker.compose.depends_on"
+COMPOSE_PROJECT = "com.docker.compose.project"
+COMPOSE_SERVICE = "com.docker.compose.service"
+COMPOSE_ONEOFF = "com.docker.compose.oneoff"
+
+MOST_DEPENDENCIES = 256
+"""How many entries of one dependency label are read."""
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}")
+
+
+class Condition(enum.Enum):
+    """What has to be true of a dependency before its dependent is restored."""
+
+    STARTED = "started"
+    HEALTHY = "healthy"
+    COMPLETED = "completed"
+
+
+class GroupPolicy(enum.Enum):
+    """What happens to the other members of a group when one cannot be saved."""
+
+    BEST_EFFORT = "best-effort"
+    ALL_OR_NOTHING = "all-or-nothing"
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """One label that guardian reads: `values` is what may stand in it, `default` what its absence means."""
+
+    name: str
+    values: str
+    default: str
+    meaning: str
+
+
+LABELS: tuple[Label, ...] = (
+    Label(
+        ENABLE,
+        "`true` or `false`",
+        "`false`",
+        "Whether the container is guarded. Any other value counts as `false`, and is reported.",
+    ),
+    Label(
+        DEPENDS_ON,
+        "`NAME[:started|:healthy],...`",
+        "none",
+        "What has to be resumed (`started`, the default) or healthy before this container is restored. "
+        "A name is a container's; where there is none of that name, a service of the same Compose project.",
+    ),
+    Label(
+        GROUP,
+        "`best-effort` or `all-or-nothing`",
+        "`best-effort`",
+        "What happens to the rest of the container's group when one member cannot be saved: nothing, or all go "
+        "on unsaved. One member that says `all-or-nothing` says so for its whole group.",
+    ),
+    Label(
+        COMPOSE_DEPENDS_ON,
+        "written by Compose",
+        "none",
+        "Read like `guardian.depends-on`, in addition to it; names services of the same project only. "
+        "`service_completed_successfully` counts as satisfied.",
+    ),
+    Label(COMPOSE_PROJECT, "written by Compose", "none", "The project in which service names are looked up."),
+    Label(COMPOSE_SERVICE, "written by Compose", "none", "The service of which this is a container."),
+    Label(
+        COMPOSE_ONEOFF,
+        "written by Compose",
+        "`False`",
+        "`True` (a container of `docker compose run`): nothing depends on it as a service.",
+    ),
+)
+
+_OWN = tuple(label.name for label in LABELS if label.name.startswith(PREFIX))
+_CONDITIONS: Mapping[str, Mapping[str, Condition]] = {
+    DEPENDS_ON: {"started": Condition.STARTED, "healthy": Condition.HEALTHY},
+    COMPOSE_DEPENDS_ON: {
+        "service_started": Condition.STARTED,
+        "service_healthy": Condition.HEALTHY,
+        "service_completed_successfully": Condition.COMPLETED,
+    },
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Dependency:
+    """One name that a container waits for, not yet looked up. `label` is where it was written."""
+
+    target: str
+    condition: Condition
+    label: str = DEPENDS_ON
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """What a container's labels ask for. `problems` are sentences about labels that do not parse."""
+
+    enabled: bool = False
+    depends_on: tuple[Dependency, ...] = ()
+    group: GroupPolicy = GroupPolicy.BEST_EFFORT
+    problems: tuple[str, ...] = ()
+
+
+def parse(labels: Mapping[str, str], image_labels: Mapping[str, str], *, trust_image_labels: bool) -> Policy:
+    """The policy in `labels`. Never raises: what does not parse is left out and said in `problems`."""
+    problems: list[str] = []
+    own = dict(_own(labels, {} if trust_image_labels else image_labels, problems))
+    enabled = _enabled(own.get(ENABLE, "false"), problems)
+    group = _group(own.get(GROUP, GroupPolicy.BEST_EFFORT.value), problems)
+    depends_on = (
+        *_dependencies(DEPENDS_ON, own.get(DEPENDS_ON, ""), problems),
+        *_dependencies(COMPOSE_DEPENDS_ON, labels.get(COMPOSE_DEPENDS_ON, ""), problems),
+    )
+    return Policy(enabled, depends_on, group, tuple(dict.fromkeys(problems)))
+
+
+def _own(
+    labels: Mapping[str, str], distrusted: Mapping[str, str], problems: list[str]
+) -> Iterator[tuple[str, str]]:
+    """The `guardian.*` labels that count."""
+    for name, value in sorted(labels.items()):
+        if not name.startswith(PREFIX):
+            continue
+        if name in distrusted and distrusted[name] == value:
+            problems.append(
+                f"label {quoted(name)}: {quoted(value)} is the image's own and ignored; "
+                "allowed are the container's own labels, or trust-image-labels = true"
+            )
+        elif name not in _OWN:
+            hint = suggestion(name, _OWN) or f"allowed are {listed(_OWN)}"
+            problems.append(f"label {quoted(name)} with value {quoted(value)} is unknown and ignored; {hint}")
+        else:
+            yield name, value
+
+
+def _enabled(value: str, problems: list[str]) -> bool:
+    word = value.strip().lower()
+    if word not in ("true", "false"):
+        problems.append(
+            f"label {ENABLE}: {quoted(value)} is not allowed, the container is not guarded; "
+            "allowed are true or false"
+        )
+    return word == "true"
+
+
+def _group(value: str, problems: list[str]) -> GroupPolicy:
+    try:
+        return GroupPolicy(value.strip())
+    except ValueError:
+        allowed = listed(policy.value for policy in GroupPolicy)
+        problems.append(
+            f"label {GROUP}: {quoted(value)} is not allowed, best-effort is used; allowed are {allowed}"
+        )
+        return GroupPolicy.BEST_EFFORT
+
+
+def _dependencies(label: str, value: str, problems: list[str]) -> Iterator[Dependency]:
+    """The dependencies in one label: `name[:condition],...`; Compose adds `[:restart]`, which is not ours."""
+    conditions = _CONDITIONS[label]
+    entries = [entry.strip() for entry in value.split(",") if entry.strip()]
+    if len(entries) > MOST_DEPENDENCIES:
+        problems.append(
+            f"label {label}: {quoted(value)} has {len(entries)} entries; allowed are {MOST_DEPENDENCIES}, "
+            "the rest is ignored"
+        )
+    for entry in entries[:MOST_DEPENDENCIES]:
+        name, _, word = (part.strip() for part in entry.partition(":"))
+        if label == COMPOSE_DEPENDS_ON:
+            word = word.partition(":")[0].strip()
+        if _NAME.fullmatch(name) is None:
+            problems.append(
+                f"label {label}: {quoted(entry)} names no container and is ignored; "
+                "allowed are letters, digits, '_', '.' and '-'"
+            )
+            continue
+        if word and word not in conditions:
+            problems.append(
+                f"label {label}: {quoted(entry)} has an unknown condition, read as started; "
+                f"allowed are {listed(conditions)}"
+            )
+        yield Dependency(name, conditions.get(word, Condition.STARTED), label)

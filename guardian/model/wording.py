@@ -1,0 +1,35 @@
+"""How values of hostile origin (labels, configuration, names) are put into sentences."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+_SHOWN = 80
+_KINDS: tuple[tuple[type, str], ...] = ((dict, "a table"), (list, "an array"), (type(None), "nothing"))
+
+
+def quoted(value: object) -> str:
+    """`value` as it may stand in a message: on one line, no control characters, of bounded length."""
+    for kind, word in _KINDS:
+        if isinstance(value, kind):
+            return word
+    if isinstance(value, int) and value.bit_length() > _SHOWN:
+        return "a very large number"
+    if isinstance(value, str) and len(value) > _SHOWN:
+        return f"{value[:_SHOWN]!r}..."
+    return repr(value)
+
+
+def listed(words: Iterable[str]) -> str:
+    """`words` as an enumeration: "a, b or c"."""
+    items = list(words)
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} or {items[-1]}"
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """The question whether a known word near to `word` was meant; empty where there is none."""
+    near = difflib.get_close_matches(word[:_SHOWN], list(known), n=1)
+    return f"did you mean {near[0]}" if near else ""

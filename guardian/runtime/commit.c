@@ -1,0 +1,306 @@
+/*
+ * commit: CRIU's action script, both ways. It alone decides, and what it decided is on disk before it exits.
+ *
+ * post-dump: the image is complete and the processes stand still. Freeze them, tell the worker "dumped", wait for its
+ * word, look once more whether CRIU and every task still live, and link(2) the prepared file onto `ledger/verdict`:
+ * whoever links first has decided. Exit 0 lets CRIU kill; anything else makes it roll back.
+ * post-restore: memory is back and nothing has run. Compare the address-space layout with the one of the dump, write
+ * `proven` and `spent`, exit 0. CRIU kills what it made if this fails, and the image stays good.
+ * Every other action: exit 0.
+ *
+ * Sources: CRIU criu/cr-dump.c (post-dump), criu/cr-restore.c (post-restore), criu/action-scripts.c; `pre-resume` is
+ * not used because CRIU ignores its exit status.
+ */
+#define _GNU_SOURCE
+#include "common.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { FREEZE_LIMIT_MS = 5000, STAT_SIZE = 4096, FIRST_FIELD_AFTER_NAME = 3 };
+
+static void say(const char *what)
+{
+	fprintf(stderr, "guardian: %s: %s\n", what, strerror(errno));
+}
+
+/* stat_field copies field `number` (1-based, proc(5)) of /proc/PID/stat; the name in parentheses may hold blanks. */
+static int stat_field(const char *stat, int number, char *out, size_t size)
+{
+	const char *at = strrchr(stat, ')');
+	int field = FIRST_FIELD_AFTER_NAME;
+	size_t length;
+
+	if (!at || at[1] != ' ')
+		return -1;
+	for (at += 2; field < number; field++) {
+		at = strchr(at, ' ');
+		if (!at)
+			return -1;
+		at++;
+	}
+	length = strcspn(at, " \n");
+	if (length == 0 || length >= size)
+		return -1;
+	memcpy(out, at, length);
+	out[length] = '\0';
+	return 0;
+}
+
+static int read_stat(const char *pid, char *stat)
+{
+	char path[PATH_SIZE];
+
+	if (snprintf(path, sizeof path, "/proc/%s/stat", pid) >= (int)sizeof path)
+		return -1;
+	return read_small(path, stat, STAT_SIZE) > 0 ? 0 : -1;
+}
+
+/* criu_pid is the first ancestor that is not a shell: CRIU starts its scripts through `sh -c`. */
+static pid_t criu_pid(void)
+{
+	pid_t pid = getppid();
+	char stat[STAT_SIZE], text[32], name[32];
+
+	for (int depth = 0; depth < 3; depth++) {
+		const char *open_mark, *close_mark;
+
+		snprintf(text, sizeof text, "%d", pid);
+		if (read_stat(text, stat) < 0)
+			return -1;
+		open_mark = strchr(stat, '(');
+		close_mark = strrchr(stat, ')');
+		if (!open_mark || !close_mark || (size_t)(close_mark - open_mark) >= sizeof name)
+			return -1;
+		memset(name, 0, sizeof name);
+		memcpy(name, open_mark + 1, (size_t)(close_mark - open_mark - 1));
+		if (strcmp(name, "sh") && strcmp(name, "dash") && strcmp(name, "bash"))
+			return pid;
+		if (stat_field(stat, 4, text, sizeof text) < 0)
+			return -1;
+		pid = (pid_t)strtol(text, NULL, 10);
+	}
+	return -1;
+}
+
+static int is_frozen(const char *cgroup)
+{
+	char path[PATH_SIZE], events[256];
+
+	if (join_path(path, cgroup, "cgroup.events") < 0 || read_small(path, events, sizeof events) < 0)
+		return -1;
+	return strstr(events, "frozen 1") != NULL;
+}
+
+/* freeze: CRIU thawed the cgroup when it had seized the tasks (criu/seize.c, freeze_processes). */
+static int freeze(const char *cgroup)
+{
+	char path[PATH_SIZE], ignored[256];
+	long long end = monotonic_ms() + FREEZE_LIMIT_MS;
+	int fd, frozen;
+
+	if (join_path(path, cgroup, "cgroup.freeze") < 0 || write_text(path, "1") < 0)
+		return -1;
+	if (join_path(path, cgroup, "cgroup.events") < 0)
+		return -1;
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	/* Read before each poll: kernfs wakes only for changes after the last read. */
+	while ((frozen = is_frozen(cgroup)) == 0 && monotonic_ms() < end) {
+		struct pollfd event = {.fd = fd, .events = POLLPRI};
+
+		if (pread(fd, ignored, sizeof ignored, 0) < 0)
+			break;
+		if (is_frozen(cgroup) == 1)
+			continue;
+		poll(&event, 1, (int)(end - monotonic_ms()));
+	}
+	close(fd);
+	errno = ETIMEDOUT;
+	return frozen == 1 ? 0 : -1;
+}
+
+/* tasks_live compares `tasks` (lines "PID STARTTIME") with what is there: none gone, none another, none dying. */
+static int tasks_live(const char *dir)
+{
+	static char tasks[1 << 20];
+	char path[PATH_SIZE], stat[STAT_SIZE], state[8], started[32];
+	char *line, *rest;
+
+	if (join_path(path, dir, "tasks") < 0 || read_small(path, tasks, sizeof tasks) <= 0)
+		return 0;
+	for (line = strtok_r(tasks, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+		char *blank = strchr(line, ' ');
+
+		if (!blank)
+			return 0;
+		*blank = '\0';
+		if (read_stat(line, stat) < 0 || stat_field(stat, 3, state, sizeof state) < 0 ||
+		    stat_field(stat, 22, started, sizeof started) < 0)
+			return 0;
+		if (strcmp(started, blank + 1) || *state == 'Z' || *state == 'X')
+			return 0;
+	}
+	return 1;
+}
+
+static int connect_worker(const char *path)
+{
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	int fd;
+
+	if (strlen(path) >= sizeof address.sun_path) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	strcpy(address.sun_path, path);
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
+		return -1;
+	return fd;
+}
+
+/* wait_word tells the worker that the image is complete and returns 1 for "commit", 0 for anything else. */
+static int wait_word(const char *socket_path, int criu, long limit_ms)
+{
+	struct pollfd events[2] = {{.events = POLLIN}, {.fd = criu, .events = POLLIN}};
+	long long end = monotonic_ms() + limit_ms;
+	char word[16] = "";
+	int fd = connect_worker(socket_path);
+
+	if (fd < 0 || write(fd, "dumped\n", 7) != 7) {
+		say("cannot reach the worker");
+		return 0;
+	}
+	events[0].fd = fd;
+	for (;;) {
+		long long left = end - monotonic_ms();
+		int ready = poll(events, 2, left > 0 ? (int)left : 0);
+
+		if (ready < 0 && errno == EINTR)
+			continue;
+		if (ready <= 0 || events[1].revents)
+			return 0;
+		if (events[0].revents)
+			break;
+	}
+	if (read(fd, word, sizeof word - 1) <= 0)
+		return 0;
+	return !strcmp(word, "commit\n");
+}
+
+/* decide links the word onto `ledger/verdict` unless a verdict is there, and returns whether the verdict is commit. */
+static int decide(const char *dir, const char *word)
+{
+	char prepared[PATH_SIZE], taken_back[PATH_SIZE], verdict[PATH_SIZE], ledger[PATH_SIZE], text[16];
+
+	if (join_path(prepared, dir, word) < 0 || join_path(taken_back, dir, "word.void") < 0 || join_path(ledger, dir, "ledger") < 0 ||
+	    join_path(verdict, ledger, "verdict") < 0)
+		return 0;
+	if (link(prepared, verdict) < 0 && errno != EEXIST) {
+		say("cannot write the verdict");
+		return 0;
+	}
+	if (sync_dir(ledger) < 0) {
+		/* Nobody has been killed yet and nobody reads the verdict before CRIU is gone: take it back. */
+		say("cannot fsync the ledger");
+		rename(taken_back, verdict);
+		return 0;
+	}
+	return read_small(verdict, text, sizeof text) > 0 && !strcmp(text, "commit\n");
+}
+
+static int post_dump(const char *dir)
+{
+	char path[PATH_SIZE], facts[PATH_SIZE * 4], cgroup[PATH_SIZE], socket_path[PATH_SIZE];
+	pid_t criu = criu_pid();
+	int criu_fd = criu > 0 ? (int)syscall(SYS_pidfd_open, criu, 0) : -1;
+	struct pollfd criu_ended = {.fd = criu_fd, .events = POLLIN};
+	int commit;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (criu_fd < 0 || criu_pid() != criu) {
+		say("CRIU is not the parent");
+		return 1;
+	}
+	if (join_path(path, dir, "script") < 0 || read_small(path, facts, sizeof facts) <= 0 ||
+	    value_of(facts, "cgroup", cgroup, sizeof cgroup) < 0 ||
+	    value_of(facts, "socket", socket_path, sizeof socket_path) < 0) {
+		say("cannot read what the worker prepared");
+		return 1;
+	}
+	if (freeze(cgroup) < 0) {
+		say("cannot freeze");
+		return 1;
+	}
+	commit = wait_word(socket_path, criu_fd, 1000 * number_of(facts, "limit", 120));
+	commit = commit && is_frozen(cgroup) == 1 && tasks_live(dir) && poll(&criu_ended, 1, 0) == 0;
+	return decide(dir, commit ? "word.commit" : "word.void") ? 0 : 1;
+}
+
+/* proven compares start_code, start_stack and start_brk (fields 26, 28, 47 of proc(5) stat) with those of the dump. */
+static int proven(const char *dir, const char *pid)
+{
+	char path[PATH_SIZE], proof[256], now[256], stat[STAT_SIZE], code[32], stack[32], brk[32];
+
+	if (join_path(path, dir, "proof") < 0 || read_small(path, proof, sizeof proof) <= 0)
+		return 0;
+	if (!pid || read_stat(pid, stat) < 0 || stat_field(stat, 26, code, sizeof code) < 0 ||
+	    stat_field(stat, 28, stack, sizeof stack) < 0 || stat_field(stat, 47, brk, sizeof brk) < 0)
+		return 0;
+	snprintf(now, sizeof now, "%s %s %s\n", code, stack, brk);
+	return !strcmp(proof, now);
+}
+
+static int post_restore(const char *dir)
+{
+	char ledger[PATH_SIZE], verdict[PATH_SIZE], text[16], path[PATH_SIZE];
+	static const char *const forbidding[] = {"spent", "void", "orphaned", "expired", "tainted"};
+
+	if (join_path(ledger, dir, "ledger") < 0 || join_path(verdict, ledger, "verdict") < 0)
+		return 1;
+	if (read_small(verdict, text, sizeof text) <= 0 || strcmp(text, "commit\n")) {
+		fprintf(stderr, "guardian: this image was never committed\n");
+		return 1;
+	}
+	for (size_t i = 0; i < sizeof forbidding / sizeof *forbidding; i++) {
+		if (join_path(path, ledger, forbidding[i]) < 0 || access(path, F_OK) == 0) {
+			fprintf(stderr, "guardian: this image is %s\n", forbidding[i]);
+			return 1;
+		}
+	}
+	if (!proven(dir, getenv("CRTOOLS_INIT_PID"))) {
+		fprintf(stderr, "guardian: what came back is not what was dumped\n");
+		return 1;
+	}
+	if (write_durable(ledger, "proven", "format=1\n") < 0 || write_durable(ledger, "spent", "format=1\n") < 0) {
+		say("cannot write the ledger");
+		return 1;
+	}
+	return 0;
+}
+
+int main(void)
+{
+	const char *action = getenv("CRTOOLS_SCRIPT_ACTION");
+	const char *dir = getenv("GUARDIAN_CHECKPOINT");
+
+	if (!action || (strcmp(action, "post-dump") && strcmp(action, "post-restore")))
+		return 0;
+	if (!dir || *dir != '/') {
+		fprintf(stderr, "guardian: GUARDIAN_CHECKPOINT is not set\n");
+		return 1;
+	}
+	return strcmp(action, "post-dump") ? post_restore(dir) : post_dump(dir);
+}

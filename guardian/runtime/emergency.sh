@@ -1,0 +1,27 @@
+#!/bin/sh
+# Ends every hold: the container is started cold, its checkpoint becomes an orphan, and the ledger says so.
+# Run when guardian-restore.service has failed or has taken too long. Needs neither Python nor a docker client.
+
+run=/run/guardian
+reason='guardian did not restore it, the emergency unit started it'
+
+# Without dockerd nothing can be started, and docker.socket would only wait for it: its next start restores.
+systemctl --quiet is-active docker.service || exit 0
+
+for hold in $run/holds/*; do
+    [ -e "$hold" ] || continue
+    id=${hold##*/}
+    checkpoint=''
+    while IFS= read -r line; do
+        case $line in checkpoint=*) checkpoint=${line#checkpoint=} ;; esac
+    done <"$hold"
+    # A holder that is restoring right now is no longer ours to judge: it has a limit of its own.
+    rm -f "$run/tickets/$id"
+    if [ -d "$checkpoint/ledger" ] && ! [ -e "$checkpoint/ledger/spent" ]; then
+        printf 'format=1\nnote=%s\n' "$reason" >"$checkpoint/ledger/.orphaned.$$" &&
+            mv "$checkpoint/ledger/.orphaned.$$" "$checkpoint/ledger/orphaned" && sync "$checkpoint/ledger"
+    fi
+    rm -f "$hold"
+    /usr/libexec/docker-guardian/start 60 "$id"
+done
+exit 0

@@ -1,0 +1,53 @@
+#!/bin/sh
+# Re-creates the holds from the ledger: for complete checkpoints made to be resumed, in a format known here.
+# Run before docker.service at every boot. Needs /bin/sh only, so that a broken Python starts no container cold.
+#
+# `guardian=cold` on the kernel command line, or the file /var/lib/guardian/cold-once, makes this boot a cold one.
+
+run=/run/guardian
+state=/var/lib/guardian
+
+umask 077
+mkdir -p $run/holds $run/tickets $run/holders $run/frozen $run/facts $run/dumps
+
+cold=''
+read -r command_line </proc/cmdline
+case " $command_line " in *' guardian=cold '*) cold='the kernel command line says guardian=cold' ;; esac
+if [ -e $state/cold-once ]; then
+    cold='/var/lib/guardian/cold-once asked for it'
+    rm -f $state/cold-once
+fi
+
+# has_ended FOLDER: whether the checkpoint must not be restored.
+has_ended() {
+    for mark in spent void tainted orphaned expired "done"; do
+        [ -e "$1/ledger/$mark" ] && return 0
+    done
+    return 1
+}
+
+for checkpoint in $state/store/*/*/; do
+    checkpoint=${checkpoint%/}
+    verdict='' format='' purpose=''
+    [ -r "$checkpoint/ledger/verdict" ] && read -r verdict <"$checkpoint/ledger/verdict"
+    [ -r "$checkpoint/format" ] && read -r format <"$checkpoint/format"
+    [ -r "$checkpoint/purpose" ] && read -r purpose <"$checkpoint/purpose"
+    [ "$verdict" = commit ] && [ "$format" = 1 ] && [ "$purpose" = suspend ] || continue
+    has_ended "$checkpoint" && continue
+    id=${checkpoint%/*}
+    id=${id##*/}
+    case $id in *[!0-9a-f]*) continue ;; esac
+    [ ${#id} -eq 64 ] || continue
+    if [ -n "$cold" ]; then
+        printf 'format=1\nnote=%s\n' "$cold" >"$checkpoint/ledger/.orphaned.$$" &&
+            mv "$checkpoint/ledger/.orphaned.$$" "$checkpoint/ledger/orphaned"
+        echo "guardian: ${id%"${id#????????????}"}: starts cold, $cold"
+        continue
+    fi
+    message='guardian: checkpoint pending, start held; guardianctl list shows it, guardianctl release --cold ends it'
+    printf 'format=1\nmessage=%s\ncheckpoint=%s\n' "$message" "$checkpoint" >"$run/holds/.$id" &&
+        mv "$run/holds/.$id" "$run/holds/$id"
+    echo "guardian: ${id%"${id#????????????}"}: held"
+done
+[ -z "$cold" ] || sync
+exit 0

@@ -1,0 +1,20 @@
+/* What the holder does when dockerd says `start`. */
+#ifndef GUARDIAN_RESTORE_H
+#define GUARDIAN_RESTORE_H
+
+#include <sys/types.h>
+
+/* own_cgroup writes the path of the cgroup this process is in to `out` (PATH_SIZE); returns 0 or -1. */
+int own_cgroup(char *out);
+
+/* enter_cgroup moves this process; returns 0 or -1. */
+int enter_cgroup(const char *cgroup);
+
+/* prepare_bundle starts the program that makes config.json fit for a restore; returns its pid or -1. */
+pid_t prepare_bundle(void);
+
+/* restore runs `runc restore` and puts limits and network back. `home` is the cgroup to go back to first (empty: none),
+ * `signals` a signalfd of SIGCHLD. Returns init's pid, or -1 with the reason in `reason` (ANSWER_SIZE). */
+pid_t restore(pid_t preparing, const char *home, int original_network, int signals, char *reason);
+
+#endif

@@ -1,0 +1,1 @@
+"""Floor 3: what guardian does. A use case reads like the sentence that describes it."""

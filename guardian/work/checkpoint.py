@@ -1,0 +1,197 @@
+"""Checkpoint: freeze each group, lock, dump in parallel, commit together; whoever is given up goes on as before."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from guardian.host import runc, space
+from guardian.host.command import CommandFailed, run
+from guardian.host.ledger import Checkpoint
+from guardian.model.errors import GuardianError
+from guardian.model.graph import Graph, Group, Member
+from guardian.model.labels import GroupPolicy
+from guardian.model.outcome import Outcome, Result
+from guardian.model.savable import refusals
+from guardian.model.states import Purpose
+from guardian.work.barrier import Barrier
+from guardian.work.host import Host, Say
+from guardian.work.member import MemberCheckpoint
+
+log = logging.getLogger("guardian.checkpoint")
+
+GiveUp = Callable[[Member, str, Checkpoint | None], Result]
+"""What becomes of a container that could not be saved: it goes on, or is stopped gracefully."""
+
+
+def checkpoint(
+    host: Host,
+    graph: Graph,
+    chosen: Sequence[Member],
+    *,
+    purpose: Purpose,
+    by_person: bool,
+    say: Say,
+    given_up: GiveUp,
+) -> list[Result]:
+    """Checkpoint the chosen containers, group by group and all groups at once; returns one result for each."""
+    wanted = {member.container.id: member for member in chosen}
+    groups = [group for group in graph.groups() if wanted.keys() & set(group.members)]
+    slots = threading.Semaphore(host.config.parallel or os.cpu_count() or 1)
+    results: list[Result] = []
+
+    def one(group: Group) -> list[Result]:
+        order = [container_id for container_id in graph.freeze_order(group) if container_id in wanted]
+        return _Group(host, [wanted[item] for item in order], group, slots, purpose, by_person).run(
+            say, given_up
+        )
+
+    if groups:
+        with ThreadPoolExecutor(len(groups), thread_name_prefix="group") as pool:
+            for found in pool.map(one, groups):
+                results += found
+    return results
+
+
+class _Group:
+    """One group on its way. `members` are in freeze order: dependents first."""
+
+    def __init__(
+        self,
+        host: Host,
+        members: Sequence[Member],
+        group: Group,
+        slots: threading.Semaphore,
+        purpose: Purpose,
+        by_person: bool,
+    ) -> None:
+        self._host = host
+        self._members = members
+        self._all_or_nothing = group.policy is GroupPolicy.ALL_OR_NOTHING
+        self._slots = slots
+        self._purpose = purpose
+        self._by_person = by_person
+        self._reasons: dict[str, str] = {}
+
+    def run(self, say: Say, given_up: GiveUp) -> list[Result]:
+        """Take the group through all steps."""
+        dumps = self._begin()
+        ready = [dump for dump in dumps if not dump.failed]
+        if self._all_or_nothing and self._reasons:
+            for dump in ready:
+                dump.give_up("another member of its group cannot be saved, and its group is all-or-nothing")
+            ready = []
+        if ready:
+            self._presync(ready)
+            ready = self._stand_still(ready)
+            self._dump(ready)
+        results = []
+        for member in self._members:
+            made = next((dump for dump in dumps if dump.container.id == member.container.id), None)
+            reason = made.reason if made is not None else self._reasons[member.container.id]
+            if reason:
+                result = given_up(member, reason, made.checkpoint if made is not None else None)
+                if made is not None and result.outcome != Outcome.COLD:
+                    made.checkpoint.set_result(result)
+            else:
+                assert made is not None
+                result = made.result()
+            say(line(result))
+            results.append(result)
+        return results
+
+    def _begin(self) -> list[MemberCheckpoint]:
+        dumps = []
+        for member in self._members:
+            container = member.container
+            try:
+                found = [f"{refusal.what} ({refusal.cure})" for refusal in refusals(container)]
+                unsupported = found[0] if found else runc.unsupported()
+                if unsupported:
+                    raise GuardianError(unsupported)
+                space.check(self._host.config, self._host.ledger, container.id)
+                dumps.append(
+                    MemberCheckpoint.begin(
+                        self._host,
+                        container,
+                        purpose=self._purpose,
+                        group=tuple(item.container.id for item in self._members),
+                        by_person=self._by_person,
+                    )
+                )
+            except GuardianError as error:
+                self._reasons[container.id] = str(error)
+        return dumps
+
+    def _writable(self, dumps: Sequence[MemberCheckpoint]) -> set[str]:
+        """Folders whose file systems the members write to: volumes, bind mounts, writable layers."""
+        found = set()
+        for dump in dumps:
+            for mount in dump.container.mounts:
+                if mount.writable and mount.source.startswith("/") and mount.kind in ("bind", "volume"):
+                    found.add(mount.source)
+            if dump.container.layer:
+                found.add(dump.container.layer)
+        devices: dict[int, str] = {}
+        for path in sorted(found):
+            try:
+                devices.setdefault(os.stat(path).st_dev, path)
+            except OSError as error:
+                log.warning("%s cannot be looked at: %s", path, error)
+        return set(devices.values())
+
+    def _presync(self, dumps: Sequence[MemberCheckpoint]) -> None:
+        """One sync before the freeze keeps the one within it short; its failure costs nothing."""
+        for path in self._writable(dumps):
+            try:
+                run(["sync", "--file-system", path], limit=self._host.config.sync_timeout)
+            except CommandFailed as error:
+                log.warning("%s", error)
+
+    def _stand_still(self, dumps: Sequence[MemberCheckpoint]) -> list[MemberCheckpoint]:
+        """Freeze all, then lock all; whoever cannot be is given up."""
+        ready = list(dumps)
+        for step in (MemberCheckpoint.freeze, MemberCheckpoint.lock):
+            for dump in list(ready):
+                try:
+                    step(dump)
+                except (GuardianError, OSError) as error:
+                    dump.give_up(str(error))
+                    ready.remove(dump)
+        if self._all_or_nothing and len(ready) < len(dumps):
+            for dump in ready:
+                dump.give_up("another member of its group was given up, and its group is all-or-nothing")
+            ready = []
+        return ready
+
+    def _dump(self, ready: Sequence[MemberCheckpoint]) -> None:
+        ids = [dump.container.id for dump in ready]
+        dumped = Barrier(ids, all_or_nothing=self._all_or_nothing)
+        held = Barrier(ids, all_or_nothing=self._all_or_nothing)
+        writable = self._writable(ready)
+        threads = [
+            threading.Thread(
+                target=dump.dump, args=(self._slots, dumped, held, writable), name=dump.container.name
+            )
+            for dump in ready
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+def goes_on(member: Member, reason: str, _checkpoint: Checkpoint | None) -> Result:
+    """A container that could not be saved and goes on as before."""
+    return Result(member.container.id, member.container.name, Outcome.FAILED, reason, 0.0, "")
+
+
+def line(result: Result) -> str:
+    """One line for the console and the journal."""
+    text = f"{result.name}: {result.outcome}"
+    if result.seconds:
+        text += f" in {result.seconds:.1f} s"
+    return f"{text} ({result.reason})" if result.reason else text

@@ -1,0 +1,122 @@
+"""What happens when dockerd stops, has died, or is up again: the main job."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Sequence
+
+from guardian.host import docker_daemon, facts, gate, proc, runc, systemd
+from guardian.host.docker_engine import Engine
+from guardian.host.ledger import Checkpoint
+from guardian.model.container import Container
+from guardian.model.errors import AlreadyRunning, GuardianError, NoCheckpoint
+from guardian.model.graph import Member
+from guardian.model.outcome import Result
+from guardian.model.states import Purpose
+from guardian.work import guarded, pending, recover
+from guardian.work.checkpoint import checkpoint
+from guardian.work.host import Host, Say
+from guardian.work.restore import restore
+from guardian.work.stop import stop
+
+log = logging.getLogger("guardian.cycle")
+
+
+def engine_stops(host: Host, *, say: Say) -> list[Result]:
+    """Checkpoint everything guarded that runs, before dockerd is stopped. dockerd is not asked: it may hang."""
+    if not docker_daemon.is_running():
+        return []  # it died: the drop-in's ExecStartPre does the work, just before a new one would kill them
+    if docker_daemon.live_restore() and not systemd.going_down():
+        say("live-restore is on: containers outlive dockerd by themselves")
+        return []
+    return _save(host, _alive(facts.kept()), say=say)
+
+
+def engine_died(host: Host, *, say: Say) -> list[Result]:
+    """Checkpoint what an engine that died has left serving, just before a new one would kill it."""
+    left = _alive(facts.kept())
+    if docker_daemon.is_running() or not left:
+        return []
+    if docker_daemon.live_restore():
+        return []
+    if docker_daemon.start_was_tried():
+        say("dockerd did not come up at the last try: the containers are left serving")
+        return []
+    problem = docker_daemon.invalid()
+    if problem:
+        say(f"dockerd would not start, the containers are left serving: {problem}")
+        return []
+    docker_daemon.note_start_tried()
+    return _save(host, left, say=say)
+
+
+def engine_is_up(host: Host, *, say: Say) -> list[Result]:
+    """Restore everything that waits, once dockerd is up."""
+    recover.recover(host, say=say)
+    with contextlib.closing(Engine()) as engine:
+        containers = engine.containers()
+        docker_daemon.note_up(live_restore=engine.live_restore())
+    found = guarded.find(containers, host.config)
+    waiting = sorted({item.container_id for item in host.ledger.all()} | set(gate.holds()))
+    ready, results = pending.sort_out(host, containers, waiting, say=say)
+    results += restore(host, found.graph, ready, say=say)
+    for container_id in gate.holds():
+        if host.ledger.pending(container_id) is None:
+            gate.lift(container_id)
+    with contextlib.closing(Engine()) as engine:
+        keep_facts(host, engine)
+    return results
+
+
+def keep_facts(host: Host, engine: Engine) -> None:
+    """Write down the facts of all guarded containers that run, for the time when dockerd cannot be asked."""
+    found = guarded.find(engine.containers(), host.config)
+    running = {member.container.id for member in found.members if member.container.running}
+    for member in found.members:
+        if member.container.running:
+            facts.keep(member.container)
+    for container in facts.kept():
+        if container.id not in running:
+            facts.forget(container.id)
+
+
+def _alive(containers: Sequence[Container]) -> list[Container]:
+    found = []
+    for container in containers:
+        known = runc.state(container.id)
+        if known is not None and proc.alive(known.pid):
+            found.append(container)
+    return found
+
+
+def _save(host: Host, containers: Sequence[Container], *, say: Say) -> list[Result]:
+    found = guarded.find(containers, host.config)
+
+    def stopped(member: Member, reason: str, made: Checkpoint | None) -> Result:
+        return stop(host, member, reason, made, limit=host.config.container_timeout)
+
+    try:
+        return checkpoint(
+            host,
+            found.graph,
+            found.members,
+            purpose=Purpose.SUSPEND,
+            by_person=False,
+            say=say,
+            given_up=stopped,
+        )
+    except GuardianError as error:
+        log.exception("checkpoint")
+        say(f"checkpoint failed, dockerd stops the containers: {error}")
+        return []
+
+
+def refuse_restore(host: Host, container: Container) -> None:
+    """Raises AlreadyRunning or NoCheckpoint where a restore of this container makes no sense."""
+    if container.running:
+        raise AlreadyRunning(
+            f"{container.name} is running", hint="only a container that is down can be restored"
+        )
+    if host.ledger.pending(container.id) is None:
+        raise NoCheckpoint(f"{container.name} has no checkpoint that may be restored")

@@ -1,0 +1,71 @@
+"""Which containers are guarded, and how they hang together."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from guardian.model import labels
+from guardian.model.config import Config
+from guardian.model.container import Container
+from guardian.model.errors import NotGuarded, UnknownContainer
+from guardian.model.graph import Graph, Member, Other, build, called
+
+
+@dataclasses.dataclass(frozen=True)
+class Guarded:
+    """The guarded containers of a host and their graph."""
+
+    members: tuple[Member, ...]
+    graph: Graph
+
+    def ids(self) -> frozenset[str]:
+        """Their container ids."""
+        return frozenset(member.container.id for member in self.members)
+
+
+def find(containers: Sequence[Container], config: Config) -> Guarded:
+    """Sort the containers of a host into guarded ones and others, and build the graph."""
+    members: list[Member] = []
+    others: list[Other] = []
+    for container in containers:
+        policy = labels.parse(
+            container.labels, container.image_labels, trust_image_labels=config.trust_image_labels
+        )
+        if policy.enabled:
+            members.append(Member(container, policy))
+        else:
+            others.append(called(container))
+    return Guarded(tuple(members), build(members, others))
+
+
+def choose(guarded: Guarded, containers: Sequence[Container], names: Sequence[str]) -> list[Member]:
+    """The guarded containers that `names` (names, ids, unique prefixes of ids) mean; all of them where it is empty.
+
+    Raises UnknownContainer or NotGuarded.
+    """
+    if not names:
+        return list(guarded.members)
+    chosen: list[Member] = []
+    for name in names:
+        container = named(containers, name)
+        member = next((item for item in guarded.members if item.container.id == container.id), None)
+        if member is None:
+            raise NotGuarded(
+                f"{container.name} is not guarded", "it has no label guardian.enable=true of its own"
+            )
+        if member not in chosen:
+            chosen.append(member)
+    return chosen
+
+
+def named(containers: Sequence[Container], name: str) -> Container:
+    """The container with this name, id or unique prefix of an id; raises UnknownContainer."""
+    for container in containers:
+        if name.lstrip("/") == container.name or name == container.id:
+            return container
+    found = [item for item in containers if len(name) >= 4 and item.id.startswith(name)]
+    if len(found) == 1:
+        return found[0]
+    why = f"{len(found)} ids begin so" if found else ""
+    raise UnknownContainer(f"there is no container {name!r}", why, hint="docker ps -a lists them")

@@ -1,0 +1,366 @@
+"""One container's way through a checkpoint: freeze, lock, dump, durable, held, and what its end was."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import select
+import signal
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from guardian.host import criu_config, durable, facts, gate, netns, paths, proc, runc, tcp_repair
+from guardian.host.cgroup import Cgroup
+from guardian.host.command import CommandFailed, run
+from guardian.host.ledger import Checkpoint, Record
+from guardian.model.container import Container
+from guardian.model.errors import CannotSave, GuardianError
+from guardian.model.outcome import Outcome, Result
+from guardian.model.states import Aftermath, Purpose, State, Verdict, aftermath
+from guardian.work.barrier import Barrier
+from guardian.work.host import Host
+
+_FREEZE_LIMIT = 10.0
+_EXEC_LIMIT = 10.0
+_KILL_LIMIT = 20.0
+_GHOST_LIMIT = 1 << 30
+
+log = logging.getLogger("guardian.checkpoint")
+
+
+@dataclasses.dataclass
+class Times:
+    """Monotonic seconds at which a step was reached; 0 where it was not."""
+
+    frozen: float = 0.0
+    dumped: float = 0.0
+    durable: float = 0.0
+    ended: float = 0.0
+
+
+class MemberCheckpoint:
+    """One member's checkpoint. `give_up` may be called after any step and leaves the container running."""
+
+    def __init__(
+        self, host: Host, container: Container, known: runc.RuncContainer, checkpoint: Checkpoint
+    ) -> None:
+        self.container = container
+        self.checkpoint = checkpoint
+        self.times = Times()
+        self.reason = ""
+        self.aftermath: Aftermath | None = None
+        self._host = host
+        self._known = known
+        self._cgroup = Cgroup(known.cgroup)
+        self._purpose = checkpoint.purpose()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @classmethod
+    def begin(
+        cls, host: Host, container: Container, *, purpose: Purpose, group: tuple[str, ...], by_person: bool
+    ) -> MemberCheckpoint:
+        """Write the record; raises CannotSave or StoreError with nothing touched."""
+        known = runc.state(container.id)
+        if known is None or not proc.alive(known.pid):
+            raise CannotSave(f"{container.name} is not running")
+        record = Record(
+            container=container,
+            purpose=purpose,
+            taken=time.time(),
+            boot=proc.boot_id(),
+            group=group,
+            cgroup=str(known.cgroup),
+            own_network=known.own_network,
+            oom_score_adj=runc.oom_score_adj(known.bundle),
+            by_person=by_person,
+        )
+        return cls(host, container, known, host.ledger.begin(record))
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was given up."""
+        return bool(self.reason)
+
+    def freeze(self) -> None:
+        """Freeze every process, write down what is frozen; raises GuardianError, then thawed again."""
+        gate.forbid_exec(self.container.id)
+        self._wait_for_execs()
+        self._cgroup.freeze(limit=_FREEZE_LIMIT)
+        self.times.frozen = time.monotonic()
+        self.checkpoint.mark(State.FROZEN)
+        self._describe()
+
+    def lock(self) -> None:
+        """Lock the network namespace, where the container has one of its own."""
+        if self._known.own_network:
+            netns.lock(self._known.pid)
+        self.checkpoint.mark(State.LOCKED)
+
+    def dump(self, slots: threading.Semaphore, dumped: Barrier, held: Barrier, writable: set[str]) -> None:
+        """Dump and commit with the group; never raises. Afterwards `aftermath` is set, or `reason`."""
+        try:
+            try:
+                self._dump(slots, dumped, held, writable)
+            except (GuardianError, OSError) as error:
+                self.reason = self.reason or str(error)
+        finally:
+            dumped.give_up(self.container.id)
+            held.give_up(self.container.id)
+            self._end_dump()
+
+    def give_up(self, reason: str) -> None:
+        """Void the record and let the container go on as if nothing had been."""
+        self.reason = self.reason or reason
+        if self.checkpoint.decide(Verdict.VOID) is Verdict.VOID:
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Heal, unlock, thaw: each where it is needed, so that it can be repeated."""
+        self.checkpoint.mark(State.VOID, self.reason)
+        release_running(self._known, self.container, self.checkpoint)
+
+    def _wait_for_execs(self) -> None:
+        """Wait for processes that are in the cgroup and not below init: `docker exec` and health checks."""
+        end = time.monotonic() + _EXEC_LIMIT
+        while True:
+            family = {self._known.pid, *proc.descendants(self._known.pid)}
+            strangers = [pid for pid in self._cgroup.pids() if pid not in family]
+            if not strangers:
+                return
+            left = end - time.monotonic()
+            if left <= 0:
+                seen = proc.stat(strangers[0])
+                raise CannotSave(
+                    "a docker exec session runs in it", seen.name if seen else f"pid {strangers[0]}"
+                )
+            _wait_for_exit(strangers[0], limit=left)
+
+    def _describe(self) -> None:
+        """Write what the action script and the restore need, while everything stands still."""
+        folder = self.checkpoint.folder
+        tasks, init = [], proc.stat(self._known.pid)
+        if init is None:
+            raise CannotSave("its init ended during the freeze")
+        for pid in self._cgroup.pids():
+            seen = proc.stat(pid)
+            if seen is not None and seen.state not in "ZX":
+                tasks.append(f"{pid} {seen.started}\n")
+        limit = int(
+            self._host.config.container_timeout
+            + self._host.config.barrier_timeout
+            + self._host.config.sync_timeout
+        )
+        skip = runc.network_lock_skip()
+        network = 0
+        if self._known.own_network and not self._known.network_is_path:
+            network = proc.inode(f"/proc/{self._known.pid}/ns/net")
+        durable.write(folder / "tasks", "".join(tasks))
+        durable.write(folder / "proof", f"{init.start_code} {init.start_stack} {init.start_brk}\n")
+        durable.write(
+            folder / "script", f"cgroup={self._known.cgroup}\nsocket={self._socket}\nlimit={limit}\n"
+        )
+        durable.write(
+            folder / "dump.conf",
+            criu_config.dump(
+                ghost_limit=_GHOST_LIMIT,
+                external_network=network,
+                own_lock=self._known.own_network,
+                skip_lock=skip,
+            ),
+        )
+
+    @property
+    def _socket(self) -> Path:
+        return paths.DUMPS / f"{self.checkpoint.id}.sock"
+
+    def _dump(self, slots: threading.Semaphore, dumped: Barrier, held: Barrier, writable: set[str]) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
+            self._socket.unlink(missing_ok=True)
+            listening.bind(str(self._socket))
+            listening.listen(1)
+            with slots:
+                self._process = runc.start_dump(
+                    self._known,
+                    self.container.id,
+                    self.checkpoint.folder,
+                    self.checkpoint.folder / "work" / "runc.log",
+                    leave_running=self._purpose is Purpose.SNAPSHOT,
+                )
+                script = self._await_image(listening)
+        with script:
+            self.times.dumped = time.monotonic()
+            self.checkpoint.mark(State.DUMPED)
+            word = Verdict.VOID
+            try:
+                dumped.arrive(self.container.id)
+                if not dumped.wait(limit=self._host.config.barrier_timeout):
+                    raise CannotSave(
+                        "another member of its group was given up", "its group is all-or-nothing"
+                    )
+                self._make_durable(writable)
+                held.arrive(self.container.id)
+                if not held.wait(limit=self._host.config.barrier_timeout):
+                    raise CannotSave(
+                        "another member of its group was given up", "its group is all-or-nothing"
+                    )
+                word = Verdict.COMMIT
+            finally:
+                script.sendall(f"{word.value}\n".encode())
+
+    def _await_image(self, listening: socket.socket) -> socket.socket:
+        """Wait until the script says that the image is complete; raises CannotSave with CRIU's own reason."""
+        process = self._process
+        assert process is not None
+        ended = os.pidfd_open(process.pid)
+        try:
+            poller = select.poll()
+            poller.register(listening, select.POLLIN)
+            poller.register(ended, select.POLLIN)
+            ready = dict(poller.poll(self._host.config.container_timeout * 1000))
+            if listening.fileno() in ready:
+                script, _ = listening.accept()
+                if script.recv(16) == b"dumped\n":
+                    return script
+                script.close()
+            if not ready:
+                raise CannotSave(f"the dump took longer than {self._host.config.container_timeout:g} s")
+            work = self.checkpoint.folder / "work"
+            raise CannotSave(
+                runc.first_error(work / "dump.log") or _last_line(work / "runc.log") or "the dump failed"
+            )
+        finally:
+            os.close(ended)
+
+    def _make_durable(self, writable: set[str]) -> None:
+        """Files first, then the image: memory must not be newer than the files it belongs to."""
+        for path in sorted(writable):
+            run(["sync", "--file-system", path], limit=self._host.config.sync_timeout)
+        durable.sync_files(self.checkpoint.folder / "img")
+        self.checkpoint.mark(State.DURABLE)
+        if self._purpose is Purpose.SUSPEND:
+            gate.hold(self.container.id, self.container.name, self.checkpoint.folder)
+            self.checkpoint.mark(State.HELD)
+        self.times.durable = time.monotonic()
+
+    def _end_dump(self) -> None:
+        """Wait for runc, or end CRIU, then look at what is there: exit codes decide nothing."""
+        process = self._process
+        if process is not None:
+            try:
+                process.wait(timeout=_KILL_LIMIT if not self.failed else 5.0)
+            except subprocess.TimeoutExpired:
+                self._end_criu(process)
+        self._socket.unlink(missing_ok=True)
+        self.aftermath = settle(self.checkpoint, self._known, self.container, self.reason)
+        if self.aftermath is not Aftermath.HELD and self._purpose is Purpose.SUSPEND:
+            self.reason = self.reason or self._why()
+        self.times.ended = time.monotonic()
+
+    def _end_criu(self, process: subprocess.Popen[bytes]) -> None:
+        """SIGKILL of CRIU, never of runc first; frozen before, so that nothing runs on with broken sockets."""
+        try:
+            self._cgroup.freeze(limit=_FREEZE_LIMIT)
+        except (GuardianError, OSError) as error:
+            log.warning("%s: cannot freeze before ending CRIU: %s", self.container.name, error)
+        for pid in runc.criu_below(process.pid):
+            os.kill(pid, signal.SIGKILL)
+        try:
+            process.wait(timeout=_KILL_LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def _why(self) -> str:
+        work = self.checkpoint.folder / "work"
+        return (
+            runc.first_error(work / "dump.log") or _last_line(work / "runc.log") or "the dump was rolled back"
+        )
+
+    def result(self) -> Result:
+        """What became of it, for the one who asked for the checkpoint."""
+        outcome = Outcome.FAILED if self.failed else Outcome.SAVED
+        seconds = max(0.0, self.times.ended - self.times.frozen) if self.times.frozen else 0.0
+        return Result(
+            self.container.id, self.container.name, outcome, self.reason, seconds, self.checkpoint.id
+        )
+
+
+def settle(
+    checkpoint: Checkpoint, known: runc.RuncContainer | None, container: Container, reason: str = ""
+) -> Aftermath:
+    """Look at a dump whose runc and CRIU are gone, and bring container and record to an end that agree."""
+    cgroup = Cgroup(known.cgroup if known else Path(checkpoint.record().cgroup))
+    verdict = checkpoint.verdict()
+    snapshot = checkpoint.purpose() is Purpose.SNAPSHOT
+    if verdict is Verdict.COMMIT and not snapshot:
+        # CRIU's kill may still be on its way.
+        cgroup.wait("populated", False, limit=2.0)
+    alive = cgroup.populated()
+    if verdict is None:
+        verdict = checkpoint.decide(Verdict.VOID)
+    if snapshot and verdict is Verdict.COMMIT:
+        checkpoint.mark(State.COMMITTED)
+        if alive and known is not None:
+            release_running(known, container, checkpoint)
+        return Aftermath.HELD
+    what = aftermath(verdict, alive=alive, frozen=cgroup.frozen())
+    if what is Aftermath.KILL:
+        cgroup.kill(limit=_KILL_LIMIT)
+        what = Aftermath.HELD
+    if what is Aftermath.HELD:
+        checkpoint.mark(State.COMMITTED)
+        # runc refuses to delete a paused container, and dockerd would wait for it.
+        cgroup.thaw()
+        checkpoint.mark(State.KILLED)
+        gate.allow_exec(container.id)
+        facts.forget(container.id)
+        return what
+    checkpoint.mark(State.VOID, reason)
+    if alive and known is not None:
+        release_running(known, container, checkpoint)
+    else:
+        gate.allow_exec(container.id)
+    gate.lift(container.id)
+    return what
+
+
+def release_running(known: runc.RuncContainer, container: Container, checkpoint: Checkpoint) -> None:
+    """Heal, unlock and thaw a container that goes on."""
+    cgroup = Cgroup(known.cgroup)
+    healed = tcp_repair.switch_off(cgroup.pids())
+    if healed:
+        log.warning("%s: %d sockets taken out of repair mode, CRIU had been killed", container.name, healed)
+        checkpoint.mark(State.TAINTED, f"healed {healed} sockets")
+    if known.own_network:
+        try:
+            netns.unlock(known.pid)
+        except CommandFailed as error:
+            log.error("%s: its network cannot be unlocked: %s", container.name, error)
+    if not container.paused:
+        cgroup.thaw()
+    gate.allow_exec(container.id)
+    if checkpoint.purpose() is Purpose.SUSPEND:
+        gate.lift(container.id)
+
+
+def _wait_for_exit(pid: int, *, limit: float) -> None:
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        select.select([descriptor], [], [], limit)
+    finally:
+        os.close(descriptor)
+
+
+def _last_line(path: Path) -> str:
+    try:
+        lines = path.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1][-300:] if lines else ""

@@ -1,0 +1,49 @@
+"""Overview: each guarded container, what it is doing, whether it can be saved and why not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from guardian.host import gate, runc
+from guardian.model.container import Container
+from guardian.model.savable import refusals
+from guardian.work import guarded
+from guardian.work.host import Host
+
+
+def overview(host: Host, containers: Sequence[Container]) -> list[dict[str, Any]]:
+    """One dictionary for each guarded container; the keys are documented in docs/json.md."""
+    found = guarded.find(containers, host.config)
+    unsupported = runc.unsupported()
+    shown = []
+    for member in sorted(found.members, key=lambda item: item.container.name):
+        container = member.container
+        checkpoints = host.ledger.of(container.id)
+        last = next((item.result() for item in reversed(checkpoints) if item.result() is not None), None)
+        pending = host.ledger.pending(container.id)
+        reasons = [f"{refusal.what}: {refusal.cure}" for refusal in refusals(container) if container.running]
+        if unsupported:
+            reasons.append(unsupported)
+        shown.append(
+            {
+                "id": container.id,
+                "name": container.name,
+                "state": _state(container),
+                "savable": container.running and not reasons,
+                "reasons": reasons,
+                "problems": [*member.policy.problems, *found.graph.problems(container.id)],
+                "depends_on": [edge.target for edge in found.graph.dependencies(container.id)],
+                "checkpoint": pending.id if pending else None,
+                "last": last.to_json() if last else None,
+            }
+        )
+    return shown
+
+
+def _state(container: Container) -> str:
+    if gate.held(container.id):
+        return "held"
+    if container.paused:
+        return "paused"
+    return "running" if container.running else "stopped"

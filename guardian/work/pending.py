@@ -1,0 +1,124 @@
+"""What waits to be restored, and what must not be: the ledger against the containers as they are now."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from guardian.host import facts, gate
+from guardian.host.ledger import Checkpoint
+from guardian.model.container import Container
+from guardian.model.errors import GuardianError
+from guardian.model.outcome import Outcome, Result
+from guardian.model.states import Purpose, State
+from guardian.work.checkpoint import line
+from guardian.work.host import Host, Say
+from guardian.work.restore import Pending, cold
+
+log = logging.getLogger("guardian.pending")
+
+_COLD_LIMIT = 120.0
+
+
+def sort_out(
+    host: Host, containers: Sequence[Container], ids: Iterable[str], *, say: Say
+) -> tuple[list[Pending], list[Result]]:
+    """Look at the newest checkpoint of each id: what may be restored, and results for what ended another way.
+
+    A container that was removed, or started by anybody meanwhile, makes its checkpoint an orphan or spent; one that
+    was stopped because it could not be saved is started cold here.
+    """
+    known = {container.id: container for container in containers}
+    pending: list[Pending] = []
+    results: list[Result] = []
+    for container_id in ids:
+        checkpoint = _newest(host, container_id)
+        if checkpoint is None:
+            continue
+        try:
+            found = _look(checkpoint, known.get(container_id))
+        except (GuardianError, OSError) as error:
+            found = _not_understood(checkpoint, known.get(container_id), error)
+        if isinstance(found, Pending):
+            pending.append(found)
+        elif found is not None:
+            say(line(found))
+            results.append(found)
+    return pending, results
+
+
+def _newest(host: Host, container_id: str) -> Checkpoint | None:
+    """The newest checkpoint made to be resumed whose end is not known yet."""
+    for checkpoint in reversed(host.ledger.of(container_id)):
+        if checkpoint.purpose() is Purpose.SUSPEND:
+            return checkpoint if checkpoint.result() is None else None
+    return None
+
+
+def _look(checkpoint: Checkpoint, container: Container | None) -> Pending | Result | None:
+    record = checkpoint.record()
+    name = record.container.name
+    if container is None:
+        gate.lift(checkpoint.container_id)
+        checkpoint.mark(State.ORPHANED, "the container was removed")
+        return _end(checkpoint, name, Outcome.SKIPPED, "the container was removed, its checkpoint is kept")
+    if container.running or container.started_at != record.container.started_at:
+        if container.running and container.started_at == record.container.started_at:
+            return None  # a checkpoint in the making, or one that was rolled back and is being looked at
+        return _started_without_us(checkpoint, container)
+    if checkpoint.restorable():
+        if container.config_hash != record.container.config_hash:
+            checkpoint.mark(State.ORPHANED, "the container's configuration changed")
+            gate.lift(container.id)
+            return _end(
+                checkpoint, name, *cold(container, "the container's configuration changed", _COLD_LIMIT)
+            )
+        return Pending(checkpoint, record, container)
+    gate.withdraw(container.id)
+    gate.lift(container.id)
+    return _end(checkpoint, name, *cold(container, _why_not(checkpoint), _COLD_LIMIT))
+
+
+def _started_without_us(checkpoint: Checkpoint, container: Container) -> Result:
+    reason = checkpoint.note(State.VOID) or "it was started without guardian"
+    if checkpoint.restorable():
+        checkpoint.mark(State.SPENT, reason)
+    gate.lift(container.id)
+    if not container.running:
+        return _end(checkpoint, container.name, Outcome.STOPPED, f"{reason}, and has ended since")
+    return _end(checkpoint, container.name, Outcome.COLD, reason)
+
+
+def _why_not(checkpoint: Checkpoint) -> str:
+    """Why a checkpoint is not restored, in words."""
+    marks = checkpoint.marks()
+    for state in (State.VOID, State.ORPHANED, State.EXPIRED, State.TAINTED):
+        if state.value in marks:
+            return checkpoint.note(state) or f"its checkpoint is {state.value}"
+    if State.SPENT.value in marks:
+        return "its checkpoint may have run already and is never run twice"
+    return "its checkpoint was not complete when the host went down"
+
+
+def _not_understood(checkpoint: Checkpoint, container: Container | None, error: Exception) -> Result:
+    """A record that does not parse or is of another format: left alone, the container starts cold, and it is said."""
+    reason = f"its checkpoint cannot be used: {error}"
+    gate.lift(checkpoint.container_id)
+    if container is None:
+        return Result(
+            checkpoint.container_id, checkpoint.container_id[:12], Outcome.SKIPPED, reason, 0.0, checkpoint.id
+        )
+    if container.running:
+        return Result(container.id, container.name, Outcome.COLD, reason, 0.0, checkpoint.id)
+    outcome, why = cold(container, reason, _COLD_LIMIT)
+    return Result(container.id, container.name, outcome, why, 0.0, checkpoint.id)
+
+
+def _end(checkpoint: Checkpoint, name: str, outcome: Outcome, reason: str) -> Result:
+    facts.forget(checkpoint.container_id)
+    result = Result(checkpoint.container_id, name, outcome, reason, 0.0, checkpoint.id)
+    try:
+        checkpoint.set_result(result)
+    except OSError as error:
+        log.error("%s: the result cannot be written: %s", name, error)
+    return result

@@ -1,0 +1,46 @@
+"""Recover: after any death of a worker, look at every dump that has no end, and bring it to one."""
+
+from __future__ import annotations
+
+import logging
+
+from guardian.host import gate, paths, runc
+from guardian.host.ledger import Checkpoint
+from guardian.model.errors import GuardianError
+from guardian.model.outcome import Outcome, Result
+from guardian.model.states import Aftermath, Purpose, State
+from guardian.work.host import Host, Say
+from guardian.work.member import settle
+
+log = logging.getLogger("guardian.recover")
+
+_UNSETTLED = frozenset({State.FROZEN, State.LOCKED, State.DUMPED, State.DURABLE, State.HELD, State.COMMITTED})
+
+
+def recover(host: Host, *, say: Say) -> None:
+    """Settle what another worker left; await dumps that are still under way."""
+    for checkpoint in list(host.ledger.all()):
+        if checkpoint.result() is not None or checkpoint.state() not in _UNSETTLED:
+            continue
+        try:
+            _settle(checkpoint, say)
+        except (GuardianError, OSError) as error:
+            log.error("checkpoint %s of %s: %s", checkpoint.id, checkpoint.container_id[:12], error)
+    for container_id in list(gate.names(paths.FROZEN)):
+        gate.allow_exec(container_id)
+
+
+def _settle(checkpoint: Checkpoint, say: Say) -> None:
+    record = checkpoint.record()
+    known = runc.state(record.container.id)
+    if known is not None:
+        runc.await_dump(record.container.id)
+    what = settle(checkpoint, known, record.container, "guardian's worker ended in the middle")
+    log.info("checkpoint %s of %s: %s", checkpoint.id, record.container.name, what.value)
+    if known is not None and what is not Aftermath.HELD and checkpoint.purpose() is Purpose.SUSPEND:
+        reason = "the checkpoint was given up, guardian's worker ended in the middle"
+        result = Result(
+            record.container.id, record.container.name, Outcome.SKIPPED, reason, 0.0, checkpoint.id
+        )
+        checkpoint.set_result(result)
+        say(f"{record.container.name}: goes on, {reason}")

@@ -1,0 +1,41 @@
+"""Release: end a hold by a person's word. --cold starts the container anew, --discard leaves it stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from guardian.host import gate
+from guardian.model.container import Container
+from guardian.model.errors import NoCheckpoint
+from guardian.model.outcome import Outcome, Result
+from guardian.model.states import State
+from guardian.work.checkpoint import line
+from guardian.work.host import Host, Say
+from guardian.work.restore import cold
+
+_COLD_LIMIT = 120.0
+
+
+def release(host: Host, containers: Sequence[Container], *, start: bool, say: Say) -> list[Result]:
+    """End the holds of containers; their checkpoints become orphans, not deleted. `start`: start them cold.
+
+    Raises NoCheckpoint, with nothing done, where one is neither held nor has a checkpoint.
+    """
+    for container in containers:
+        if not gate.held(container.id) and host.ledger.pending(container.id) is None:
+            raise NoCheckpoint(f"{container.name} is not held", "there is nothing to release")
+    results = []
+    for container in containers:
+        reason = "released by hand"
+        pending = host.ledger.pending(container.id)
+        gate.withdraw(container.id)
+        if pending is not None:
+            pending.mark(State.ORPHANED, reason)
+        gate.lift(container.id)
+        outcome, why = cold(container, reason, _COLD_LIMIT) if start else (Outcome.STOPPED, reason)
+        result = Result(container.id, container.name, outcome, why, 0.0, pending.id if pending else "")
+        if pending is not None:
+            pending.set_result(result)
+        say(line(result))
+        results.append(result)
+    return results

@@ -1,0 +1,253 @@
+"""Restore: tickets in the order of the old addresses, gates in the order of the graph, cold start where it fails."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+
+from guardian.host import criu_config, durable, gate, runc
+from guardian.host.announcements import Announcements
+from guardian.host.docker_engine import Engine
+from guardian.host.ledger import Checkpoint, Record
+from guardian.model.container import Container
+from guardian.model.errors import EngineUnavailable, GuardianError, UnknownContainer
+from guardian.model.graph import Graph, address_order
+from guardian.model.labels import Condition
+from guardian.model.outcome import Outcome, Result
+from guardian.model.states import State
+from guardian.work.checkpoint import line
+from guardian.work.host import Host, Say
+
+_CREATE_LIMIT = 30.0
+_HEALTH_INTERVAL = 0.5
+_COLD_LIMIT = 120.0
+_ADDRESS_GONE = "Cannot assign requested address"
+
+log = logging.getLogger("guardian.restore")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pending:
+    """A checkpoint and the container it belongs to, as both are now."""
+
+    checkpoint: Checkpoint
+    record: Record
+    container: Container
+
+
+def restore(host: Host, graph: Graph, pending: Sequence[Pending], *, say: Say) -> list[Result]:
+    """Resume the containers; each ends resumed, cold or failed, with its hold lifted. Returns one result for each."""
+    return _Restore(host, graph, pending, say).run() if pending else []
+
+
+class _Restore:
+    def __init__(self, host: Host, graph: Graph, pending: Sequence[Pending], say: Say) -> None:
+        self._host = host
+        self._graph = graph
+        self._pending: Mapping[str, Pending] = {item.container.id: item for item in pending}
+        self._say = say
+        self._done = {container_id: threading.Event() for container_id in self._pending}
+        self._up: dict[str, bool] = {}
+        self._results: dict[str, Result] = {}
+        self._end = time.monotonic() + host.config.restore_budget
+
+    def run(self) -> list[Result]:
+        order = address_order([item.record.container for item in self._pending.values()])
+        announcements = Announcements()
+        threads = []
+        try:
+            for container_id in order:
+                one = _Start(self._host, self._pending[container_id])
+                one.begin()
+                announcements.wait(container_id, one.ended, limit=_CREATE_LIMIT)
+                thread = threading.Thread(target=self._finish, args=(one,), name=one.container.name)
+                thread.start()
+                threads.append(thread)
+            for thread in threads:
+                thread.join()
+        finally:
+            announcements.close()
+        return [self._results[container_id] for container_id in order]
+
+    def _finish(self, one: _Start) -> None:
+        """The rest of one container's way, in a thread of its own."""
+        container_id = one.container.id
+        try:
+            self._wait_for_dependencies(container_id)
+            result = one.finish(self._left())
+        except Exception as error:  # whatever went wrong, the hold must end and the dependents go on
+            log.exception("%s", one.container.name)
+            result = one.start_cold(f"restore failed: {error}", self._left())
+        self._results[container_id] = result
+        self._up[container_id] = result.outcome in (Outcome.RESUMED, Outcome.COLD)
+        self._say(line(result))
+        self._done[container_id].set()
+
+    def _wait_for_dependencies(self, container_id: str) -> None:
+        for edge in self._graph.dependencies(container_id):
+            done = self._done.get(edge.target)
+            if done is not None:
+                done.wait(self._left())
+            if edge.condition is Condition.HEALTHY:
+                self._wait_for_health(edge.target)
+
+    def _wait_for_health(self, container_id: str) -> None:
+        """Ask the health check at once and until it agrees: dockerd's own would wait an interval first."""
+        engine = Engine()
+        end = time.monotonic() + min(self._host.config.health_timeout, self._left())
+        try:
+            container = engine.container(container_id)
+            never = threading.Event()
+            while container.running and not engine.healthy(container) and time.monotonic() < end:
+                never.wait(_HEALTH_INTERVAL)
+        except GuardianError as error:
+            log.warning("%s: its health cannot be asked: %s", container_id[:12], error)
+        finally:
+            engine.close()
+
+    def _left(self) -> float:
+        return max(1.0, self._end - time.monotonic())
+
+
+class _Start:
+    """One container's `docker start` with a ticket. `ended` is a descriptor, readable when dockerd has answered."""
+
+    def __init__(self, host: Host, pending: Pending) -> None:
+        self.container = pending.container
+        self._host = host
+        self._checkpoint = pending.checkpoint
+        self._record = pending.record
+        self._error = ""
+        self._begun = time.monotonic()
+        self._thread: threading.Thread | None = None
+        self.ended = -1
+
+    def begin(self, *, close_connections: bool = False) -> None:
+        """Give the ticket and say `docker start`, in a thread."""
+        skip = runc.network_lock_skip()
+        self._error = ""
+        try:
+            durable.write(
+                self._checkpoint.folder / "restore.conf",
+                criu_config.restore(
+                    own_lock=self._record.own_network, skip_lock=skip, close_connections=close_connections
+                ),
+            )
+            self._checkpoint.mark(State.TICKETED)
+            gate.clear_holder(self.container.id)
+            gate.give(self._ticket())
+        except OSError as error:
+            self._error = f"the ticket cannot be written: {error}"
+        self.ended, writer = os.pipe2(os.O_CLOEXEC)
+        self._thread = threading.Thread(
+            target=self._start, args=(writer,), name=f"start-{self.container.name}"
+        )
+        self._thread.start()
+
+    def finish(self, left: float) -> Result:
+        """Let it run, and look what came of it."""
+        self._let_run()
+        if self._error and self._checkpoint.restorable() and self._address_is_gone():
+            self.begin(close_connections=True)
+            self._let_run()
+        if self._error or State.SPENT.value not in self._checkpoint.marks():
+            return self.start_cold(self._reason(), left)
+        self._checkpoint.mark(State.RUNNING)
+        if self._record.container.paused:
+            self._pause()
+        gate.lift(self.container.id)
+        self._checkpoint.mark(State.DONE)
+        return self._keep(Outcome.RESUMED, "")
+
+    def start_cold(self, reason: str, left: float) -> Result:
+        """Start the container anew; its checkpoint is kept as an orphan. The hold ends either way."""
+        gate.withdraw(self.container.id)
+        try:
+            self._checkpoint.mark(State.ORPHANED, reason)
+        except OSError as error:
+            reason += f"; and the ledger cannot be written: {error}"
+        gate.lift(self.container.id)
+        return self._keep(*cold(self.container, reason, left))
+
+    def _let_run(self) -> None:
+        assert self._thread is not None
+        if not self._error:
+            self._checkpoint.mark(State.RESTORING)
+        gate.open_gate(self.container.id)
+        self._thread.join()
+        os.close(self.ended)
+
+    def _start(self, writer: int) -> None:
+        engine = Engine()
+        try:
+            if not self._error:
+                engine.start(self.container.id, limit=self._limit())
+        except GuardianError as error:
+            self._error = str(error)
+        finally:
+            gate.withdraw(self.container.id)
+            engine.close()
+            os.close(writer)
+
+    def _limit(self) -> float:
+        return self._host.config.restore_budget + self._host.config.restore_timeout
+
+    def _ticket(self) -> gate.Ticket:
+        return gate.Ticket(
+            container_id=self.container.id,
+            checkpoint=self._checkpoint.folder,
+            config_hash=self._record.container.config_hash,
+            cgroup=self._record.cgroup,
+            own_network=self._record.own_network,
+            oom_score_adj=self._record.oom_score_adj,
+            gate_seconds=int(self._host.config.restore_budget),
+            restore_seconds=int(self._host.config.restore_timeout),
+            flags=runc.restore_flags(),
+        )
+
+    def _address_is_gone(self) -> bool:
+        return _ADDRESS_GONE in self._criu_error()
+
+    def _criu_error(self) -> str:
+        return runc.first_error(self._checkpoint.folder / "work-restore" / "restore.log")
+
+    def _reason(self) -> str:
+        if not self._error:
+            return "dockerd says started, and no proof of a restore is there"
+        return f"{self._error}: {self._criu_error()}" if self._criu_error() else self._error
+
+    def _pause(self) -> None:
+        engine = Engine()
+        try:
+            engine.pause(self.container.id)
+        except GuardianError as error:
+            log.error("%s: it was paused and cannot be paused again: %s", self.container.name, error)
+        finally:
+            engine.close()
+
+    def _keep(self, outcome: Outcome, reason: str) -> Result:
+        seconds = time.monotonic() - self._begun
+        result = Result(self.container.id, self.container.name, outcome, reason, seconds, self._checkpoint.id)
+        try:
+            self._checkpoint.set_result(result)
+        except OSError as error:
+            log.error("%s: the result cannot be written: %s", self.container.name, error)
+        return result
+
+
+def cold(container: Container, reason: str, left: float) -> tuple[Outcome, str]:
+    """Start a container from zero; returns the outcome and its reason. FAILED where dockerd does not start it."""
+    engine = Engine()
+    try:
+        engine.start(container.id, limit=max(5.0, min(left, _COLD_LIMIT)))
+    except UnknownContainer:
+        return Outcome.SKIPPED, "the container was removed"
+    except (EngineUnavailable, GuardianError) as error:
+        return Outcome.FAILED, f"{reason}; and it did not start cold: {error}"
+    finally:
+        engine.close()
+    return Outcome.COLD, reason

@@ -1,0 +1,89 @@
+"""Graceful stop without dockerd: the container's own signal and timeout, and no restart behind our back."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import time
+
+from guardian.host import gate, paths, proc, runc
+from guardian.host.cgroup import Cgroup
+from guardian.host.ledger import Checkpoint, Record
+from guardian.model.container import Container
+from guardian.model.errors import StoreError
+from guardian.model.graph import Member
+from guardian.model.outcome import Outcome, Result
+from guardian.model.states import Purpose, State, Verdict
+from guardian.work.host import Host
+
+_KILL_LIMIT = 10.0
+
+log = logging.getLogger("guardian.stop")
+
+
+def stop(host: Host, member: Member, reason: str, checkpoint: Checkpoint | None, *, limit: float) -> Result:
+    """Stop a container that could not be saved; it is held, and its void record says that it is to start cold."""
+    container = member.container
+    begun = time.monotonic()
+    known = runc.state(container.id)
+    if known is not None:
+        if checkpoint is None:
+            _remember(host, container, known, reason)
+        # Held before it dies: dockerd would start it again about 100 ms later.
+        gate.hold(container.id, container.name, paths.RUN)
+        cgroup = Cgroup(known.cgroup)
+        cgroup.thaw()
+        _signal(known.pid, container, limit=min(container.stop_timeout, limit))
+        if cgroup.populated():
+            cgroup.kill(limit=_KILL_LIMIT)
+    return Result(container.id, container.name, Outcome.COLD, reason, time.monotonic() - begun, "")
+
+
+def _remember(host: Host, container: Container, known: runc.RuncContainer, reason: str) -> None:
+    """A void record for a container that was refused before it had one."""
+    record = Record(
+        container=container,
+        purpose=Purpose.SUSPEND,
+        taken=time.time(),
+        boot=proc.boot_id(),
+        group=(container.id,),
+        cgroup=str(known.cgroup),
+        own_network=known.own_network,
+        oom_score_adj=0,
+        by_person=False,
+    )
+    try:
+        made = host.ledger.begin(record)
+        made.decide(Verdict.VOID)
+        made.mark(State.VOID, reason)
+    except StoreError as error:
+        log.error("%s: that it was stopped cannot be written down: %s", container.name, error)
+
+
+def _signal(pid: int, container: Container, *, limit: float) -> None:
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(descriptor, signal_number(container.stop_signal))
+        select.select([descriptor], [], [], limit)
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(descriptor)
+
+
+def signal_number(text: str) -> int:
+    """Docker's spelling of a signal ("SIGTERM", "TERM", "15"); SIGTERM where it is none."""
+    if text.isdigit() and 0 < int(text) < signal.NSIG:
+        return int(text)
+    name = text.upper() if text.upper().startswith("SIG") else f"SIG{text.upper()}"
+    if name.startswith("SIGRTMIN+") and name[9:].isdigit():
+        return signal.SIGRTMIN + int(name[9:])
+    try:
+        return int(signal.Signals[name])
+    except KeyError:
+        return int(signal.SIGTERM)

@@ -1,0 +1,1 @@
+"""Tests: unit (no outside), host (a whole machine in a container), vm (a virtual machine)."""

@@ -1,0 +1,68 @@
+"""Hosts with the package installed, as an administrator would have them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.host.site import Site
+from tests.machines import ContainerHost
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Debian package, built from this checkout."""
+    folder = tmp_path_factory.mktemp("deb")
+    subprocess.run([_REPOSITORY / "packaging" / "build.sh", folder], check=True, timeout=300)
+    return next(folder.glob("*.deb"))
+
+
+@pytest.fixture
+def fresh_site(package: Path) -> Iterator[Callable[[], Site]]:
+    """Makes hosts of a test's own, with the package installed."""
+    hosts: list[ContainerHost] = []
+
+    def make() -> Site:
+        host = ContainerHost()
+        hosts.append(host)
+        host.start()
+        made = Site(host)
+        made.install(package)
+        return made
+
+    yield make
+    for host in hosts:
+        host.close()
+
+
+@pytest.fixture(scope="module")
+def shared_site(package: Path) -> Iterator[Site]:
+    """One host for all tests of a module."""
+    with ContainerHost() as host:
+        site = Site(host)
+        site.install(package)
+        yield site
+
+
+@pytest.fixture
+def site(shared_site: Site, request: pytest.FixtureRequest) -> Iterator[Site]:
+    """The module's host, without containers, holds or checkpoints; its journal is shown when the test fails."""
+    shared_site.clean()
+    yield shared_site
+    report = getattr(request.node, "report_of_call", None)
+    if report is not None and report.failed:
+        print(shared_site.told())
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Lets fixtures see whether the test failed."""
+    report = yield
+    if report.when == "call":  # type: ignore[attr-defined]
+        item.report_of_call = report  # type: ignore[attr-defined]
+    return report

@@ -1,0 +1,132 @@
+"""A host with guardian on it, in the words of its administrator."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.machines import Machine
+
+REDIS = "redis-server --save '' --enable-debug-command yes"
+COUNTER = (
+    "import time,itertools\nfor i in itertools.count(): open('/count','w').write(str(i)); time.sleep(.05)"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Redis:
+    """What tells one redis process from another."""
+
+    run_id: str
+    value: str
+
+
+class Site:
+    """One host and what a test does on it."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.machine = machine
+
+    def install(self, package: Path) -> None:
+        """Install the package with apt, as a user would."""
+        self.machine.wait_for_docker()
+        self.machine.copy_to(package, "/root/guardian.deb")
+        self.machine.succeed("apt-get install --yes --no-install-recommends /root/guardian.deb", timeout=120)
+        self.machine.wait_until_succeeds("guardianctl status")
+
+    def clean(self) -> None:
+        """Away with what an earlier test left."""
+        self.machine.succeed(
+            "systemctl reset-failed; systemctl start docker.service; systemctl unmask --runtime docker.service;"
+            "rm -f /run/guardian/holds/* /run/guardian/tickets/*; docker ps -aq | xargs -r docker rm -f;"
+            "docker network prune -f; docker volume prune -af; rm -rf /var/lib/guardian/checkpoints/*"
+        )
+
+    def run(self, name: str, command: str, *options: str, guarded: bool = True) -> str:
+        """Start a container of the test image; returns its id."""
+        label = "--label guardian.enable=true " if guarded else ""
+        return self.machine.succeed(
+            f"docker run -d --name {name} {label}{' '.join(options)} work:1 {command}"
+        ).strip()
+
+    def redis(self, name: str, *options: str, value: str = "42", guarded: bool = True) -> Redis:
+        """Start a redis that holds a value only in memory."""
+        self.run(name, REDIS, *options, guarded=guarded)
+        self.machine.wait_until_succeeds(f"docker exec {name} redis-cli ping")
+        self.machine.succeed(f"docker exec {name} redis-cli set value {value}")
+        return self.seen_in(name)
+
+    def seen_in(self, name: str) -> Redis:
+        """The redis as it is now."""
+        told = self.machine.succeed(
+            f"docker exec {name} redis-cli info server; docker exec {name} redis-cli get value"
+        )
+        run_id = next(line for line in told.splitlines() if line.startswith("run_id:")).strip()
+        return Redis(run_id, told.strip().splitlines()[-1])
+
+    def inspect(self, name: str, template: str) -> str:
+        """`docker inspect -f`."""
+        return self.machine.succeed(f"docker inspect -f '{template}' {name}").strip()
+
+    def list(self) -> dict[str, dict[str, Any]]:
+        """`guardianctl list --json`, by name."""
+        found = json.loads(self.machine.succeed("guardianctl list --json"))
+        return {item["name"]: item for item in found}
+
+    def outcome(self, name: str) -> str:
+        """What became of the container at the last restore."""
+        last = self.list()[name]["last"]
+        return "" if last is None else str(last["outcome"])
+
+    def reason(self, name: str) -> str:
+        """Why it did not simply resume."""
+        return str(self.list()[name]["last"]["reason"])
+
+    def wait_restored(self) -> None:
+        """Wait until the restore after a boot or a start of docker is over."""
+        self.machine.wait_for_docker()
+        self.machine.wait_until_succeeds(
+            "systemctl is-active docker.service && "
+            "[ $(systemctl show -P ActiveState guardian-restore.service) = inactive ] && "
+            "[ $(systemctl show -P ExecMainExitTimestampMonotonic guardian-restore.service) -gt "
+            "$(systemctl show -P ExecMainStartTimestampMonotonic docker.service) ]"
+        )
+
+    def restart_docker(self) -> None:
+        """`systemctl restart docker`, until everything is back."""
+        self.machine.succeed(
+            "systemctl reset-failed docker.service; systemctl restart docker.service", timeout=180
+        )
+        self.wait_restored()
+
+    def kill_docker(self) -> None:
+        """SIGKILL of dockerd, until systemd has brought it up again and everything is back."""
+        before = self.machine.succeed("systemctl show -P MainPID docker.service").strip()
+        self.machine.succeed(f"systemctl reset-failed docker.service; kill -KILL {before}")
+        self.machine.wait_until_succeeds(
+            f"[ $(systemctl show -P MainPID docker.service) -ne 0 ] && [ $(systemctl show -P MainPID docker.service)"
+            f" -ne {before} ] && systemctl is-active docker.service"
+        )
+        self.wait_restored()
+
+    def reboot(self) -> None:
+        """`systemctl reboot`, until everything is back."""
+        self.machine.reboot()
+        self.wait_restored()
+
+    def wait_for(self, what: Callable[[], bool], *, timeout: float = 30.0) -> None:
+        """Wait until something is true that only asking can tell."""
+        end = time.monotonic() + timeout
+        while not what():
+            assert time.monotonic() < end, "it did not become true in time"
+            time.sleep(0.1)
+
+    def told(self) -> str:
+        """What guardian and docker say, for a failed test."""
+        return self.machine.execute(
+            "journalctl -b --no-pager -n 200 -u 'guardian-*' -u docker.service | cut -c1-300"
+        )[1]

@@ -1,0 +1,8 @@
+"""Test hosts: whole machines inside this one, that reboot."""
+
+from .errors import CommandFailed, MachineError, TimedOut
+from .machine import Machine
+from .network import Network
+from .nspawn import ContainerHost
+
+__all__ = ["CommandFailed", "ContainerHost", "Machine", "MachineError", "Network", "TimedOut"]

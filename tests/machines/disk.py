@@ -1,0 +1,89 @@
+"""The disk of a container host: an ext4 image of its own, so that a power cut loses what was not written.
+
+All of the root but /usr is in the image, a copy for each host. /usr is an overlay: below it the cached one, which
+all hosts share (and have in memory once), above it a folder of the image. Both are mounted only in the mount
+namespace that nspawn runs in, and go away with it, the loop device too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from .commands import run, wait_until
+from .errors import CommandFailed
+
+SIZE = "8G"
+IMAGE = "host.img"
+EXT4_IOC_SHUTDOWN = 0x8004587D
+EXT4_GOING_FLAGS_NOLOGFLUSH = 2
+DETACH_TIMEOUT = 30.0
+
+
+def make(root: Path, target: Path) -> None:
+    """Turn a finished root into what `clone` takes; uses up the root."""
+    target.mkdir(exist_ok=True)
+    (root / "usr").rename(target / "usr")
+    for path in ("usr", ".usr/upper", ".usr/work"):
+        (root / path).mkdir(parents=True)
+    options = "root_owner=0:0,lazy_itable_init=1"
+    run(
+        ["mke2fs", "-q", "-t", "ext4", "-d", str(root), "-E", options, str(target / IMAGE), SIZE], timeout=300
+    )
+
+
+def clone(base: Path, folder: Path) -> None:
+    """Copy the image into a machine's folder."""
+    (folder / "root").mkdir()
+    run(["cp", "--sparse=auto", "--reflink=auto", str(base / IMAGE), str(folder / IMAGE)], timeout=300)
+
+
+def mount_command(base: Path, folder: Path) -> str:
+    """The shell command that mounts a clone on `folder/root`."""
+    root = folder / "root"
+    overlay = f"lowerdir={base}/usr,upperdir={root}/.usr/upper,workdir={root}/.usr/work"
+    return " && ".join(
+        shlex.join(argv)
+        for argv in (
+            ["mount", "-t", "ext4", "-o", "loop", str(folder / IMAGE), str(root)],
+            ["mount", "-t", "overlay", "-o", overlay, "overlay", str(root / "usr")],
+        )
+    )
+
+
+def cut_power(root: Path) -> None:
+    """Let an ext4 lose at once what it has not written: neither data nor journal reaches the disk any more."""
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.ioctl(descriptor, EXT4_IOC_SHUTDOWN, struct.pack("I", EXT4_GOING_FLAGS_NOLOGFLUSH))
+    finally:
+        os.close(descriptor)
+
+
+def wait_until_detached(folder: Path) -> None:
+    """Wait until no file in a folder is behind a loop device. Raises `TimedOut`."""
+    wait_until(lambda: not any(_loops(folder)), timeout=DETACH_TIMEOUT, what=f"{folder} off its loop device")
+
+
+def detach(folder: Path) -> None:
+    """Take away the loop devices with files in a folder."""
+    for device in _loops(folder):
+        try:
+            run(["losetup", "--detach", f"/dev/{device}"], timeout=30)
+        except CommandFailed:
+            if device in _loops(folder):
+                raise
+
+
+def _loops(folder: Path) -> Iterator[str]:
+    for path in Path("/sys/block").glob("loop*/loop/backing_file"):
+        try:
+            backing = Path(path.read_text().strip().removesuffix(" (deleted)"))
+        except OSError:
+            continue  # detached while we looked
+        if folder in backing.parents:
+            yield path.parent.parent.name

@@ -1,0 +1,133 @@
+"""What is in each root, as data: a changed recipe is another root."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from . import cache
+
+FORMAT = 2
+"""Raise it when the code that carries a recipe out makes another root of the same recipe."""
+
+IMAGE = "work:1"
+CAP_SYS_RESOURCE = 24
+
+HOST_PACKAGES = (
+    *("systemd", "systemd-sysv", "dbus", "procps", "python3"),
+    *("docker.io", "docker-cli", "docker-compose", "containerd", "runc", "criu", "python3-pycriu"),
+    *("iproute2", "iptables", "nftables", "conntrack"),
+    *("python3-docker", "python3-dbus-next", "python3-pystemd", "python3-toml"),
+)
+VM_PACKAGES = (
+    *("openssh-server", "apparmor", "linux-image-cloud-amd64", "kmod", "udev", "initramfs-tools"),
+    *("systemd-resolved",),
+)
+NEEDLESS = ("usr/share/doc/*", "usr/share/man/*", "usr/share/locale/*", "usr/share/info/*")
+APT_CACHES = (
+    "var/cache/apt/*",
+    "var/lib/apt/lists/*",
+    "var/cache/debconf/*-old",
+    "var/log/*.log",
+    "var/log/apt",
+)
+
+ADDRESS_UNIT = """\
+[Unit]
+Description=Address of the test host on its bridge
+DefaultDependencies=no
+Before=network-pre.target
+Wants=network-pre.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+EnvironmentFile=/etc/guardian-test-host
+ExecStart=ip link set host0 up
+ExecStart=ip address add ${ADDRESS}/${PREFIX} dev host0
+ExecStart=ip route add default via ${GATEWAY}
+
+[Install]
+WantedBy=sysinit.target
+"""
+QUIET_UNITS = (
+    # A clone lives for minutes: nothing is to be looked after in the background.
+    *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "fstrim.timer"),
+    *("e2scrub_all.timer", "e2scrub_reap.service", "man-db.timer", "logrotate.timer"),
+    # The devices in sight belong to this machine.
+    *("systemd-udevd.service", "systemd-udevd-control.socket", "systemd-udevd-kernel.socket"),
+    *("systemd-udevd-varlink.socket", "systemd-udev-trigger.service", "systemd-udev-settle.service"),
+)
+CRIU_WRAPPER = """\
+#!/bin/sh
+LD_PRELOAD=/usr/lib/guardian-test/rlimit_shim.so exec /usr/lib/guardian-test/criu "$@"
+"""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A Debian root: packages, then files, then commands run in it, then what is removed."""
+
+    name: str
+    suite: str
+    packages: tuple[str, ...]
+    variant: str | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+    newer: tuple[str, ...] = ()
+    """Packages taken from forky instead."""
+    enable: tuple[str, ...] = ()
+    mask: tuple[str, ...] = ()
+    removed: tuple[str, ...] = NEEDLESS + APT_CACHES
+    extra: str = ""
+    """What else the result depends on."""
+
+    @property
+    def digest(self) -> str:
+        """The short name of exactly this recipe."""
+        return cache.digest(str(FORMAT), json.dumps(asdict(self), sort_keys=True))
+
+
+def lacks_resource_capability() -> bool:
+    """Whether no process of this machine can have CAP_SYS_RESOURCE."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    bounding = next(line.split()[1] for line in lines if line.startswith("CapBnd:"))
+    return not int(bounding, 16) >> CAP_SYS_RESOURCE & 1
+
+
+def shim_source() -> Path:
+    """The C source of the library that the criu wrapper preloads."""
+    return Path(__file__).with_name("rlimit_shim.c")
+
+
+def image() -> Recipe:
+    """The root that the container image `work:1` is made of."""
+    return Recipe(
+        name="image", suite="trixie", variant="minbase", packages=("redis-server", "python3", "iproute2")
+    )
+
+
+def container_host(suite: str) -> Recipe:
+    """A host that systemd-nspawn boots on the kernel of this machine."""
+    return Recipe(
+        name=suite,
+        suite=suite,
+        packages=HOST_PACKAGES,
+        files={
+            "etc/systemd/system/guardian-test-address.service": ADDRESS_UNIT,
+            "etc/systemd/journald.conf.d/guardian-test.conf": "[Journal]\nStorage=persistent\nRateLimitBurst=0\n",
+            "etc/hostname": "guardian-test\n",
+            "etc/hosts": "127.0.0.1 localhost guardian-test\n::1 localhost\n",
+        },
+        # CRIU 4.1.1 fails on kernels from 6.16 on, and a container host has the kernel of this machine.
+        newer=() if suite == "forky" else ("criu", "libcompel1", "libnet9", "libnl-3-200"),
+        enable=("guardian-test-address.service",),
+        mask=QUIET_UNITS,
+        extra=image().digest + (shim_source().read_text() if lacks_resource_capability() else ""),
+    )
+
+
+def known_suites() -> tuple[str, ...]:
+    """The Debian suites that container hosts exist for; the first is the default."""
+    return ("forky", "trixie")

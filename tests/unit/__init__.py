@@ -1,0 +1,1 @@
+"""Tests of floor 1, and of the house itself: nothing here needs an outside."""

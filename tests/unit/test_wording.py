@@ -1,0 +1,50 @@
+"""How hostile values are put into sentences."""
+
+from __future__ import annotations
+
+import datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardian.model.wording import listed, quoted, suggestion
+
+
+@given(st.text())
+def test_a_quoted_text_is_one_short_printable_line(text: str) -> None:
+    assert quoted(text).isprintable()
+    assert len(quoted("\x1b" + text * 100)) < 900
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("a", "'a'"),
+        (True, "True"),
+        (7, "7"),
+        (1 << 100, "a very large number"),
+        ({"a": 1}, "a table"),
+        ([1], "an array"),
+        (None, "nothing"),
+        (datetime.date(2026, 1, 1), "datetime.date(2026, 1, 1)"),
+    ],
+)
+def test_quoted(value: object, shown: str) -> None:
+    assert quoted(value) == shown
+
+
+def test_a_number_that_python_refuses_to_print() -> None:
+    assert quoted(16**5000) == "a very large number"
+
+
+def test_listed() -> None:
+    assert listed([]) == ""
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b", "c"]) == "a, b or c"
+
+
+def test_suggestion() -> None:
+    assert suggestion("budgt", ["budget", "path"]) == "did you mean budget"
+    assert suggestion("zzz", ["budget", "path"]) == ""
+    assert suggestion("x" * 1_000_000, ["budget"]) == ""
