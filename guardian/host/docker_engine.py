@@ -74,6 +74,18 @@ class Engine:
         finally:
             api.close()
 
+    def wait_until_down(self, container_id: str, *, limit: float) -> None:
+        """Wait until dockerd has noticed that a container ended; raises StartRefused at the limit."""
+        api = docker.APIClient(base_url="unix:///run/docker.sock", timeout=int(limit))
+        try:
+            api.wait(container_id, timeout=int(limit), condition="not-running")
+        except docker.errors.NotFound:
+            return
+        except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+            raise StartRefused("dockerd still says that it runs", str(error)) from error
+        finally:
+            api.close()
+
     def pause(self, container_id: str) -> None:
         """Pause a running container."""
         self._call(lambda: self._client.api.pause(container_id), container_id)

@@ -114,7 +114,7 @@ def _save(host: Host, containers: Sequence[Container], *, say: Say) -> list[Resu
 
 def refuse_restore(host: Host, container: Container) -> None:
     """Raises AlreadyRunning or NoCheckpoint where a restore of this container makes no sense."""
-    if container.running:
+    if container.running and not pending.waits(host, container):
         raise AlreadyRunning(
             f"{container.name} is running", hint="only a container that is down can be restored"
         )

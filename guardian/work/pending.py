@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from guardian.host import facts, gate
+from guardian.host.docker_engine import Engine
 from guardian.host.ledger import Checkpoint
 from guardian.model.container import Container
 from guardian.model.errors import GuardianError
@@ -18,10 +20,11 @@ from guardian.work.restore import Pending, cold
 log = logging.getLogger("guardian.pending")
 
 _COLD_LIMIT = 120.0
+_NOTICE_LIMIT = 30.0
 
 
 def sort_out(
-    host: Host, containers: Sequence[Container], ids: Iterable[str], *, say: Say
+    host: Host, containers: Sequence[Container], ids: Sequence[str], *, say: Say
 ) -> tuple[list[Pending], list[Result]]:
     """Look at the newest checkpoint of each id: what may be restored, and results for what ended another way.
 
@@ -29,6 +32,8 @@ def sort_out(
     was stopped because it could not be saved is started cold here.
     """
     known = {container.id: container for container in containers}
+    for container in _noticed(host, [known[item] for item in ids if item in known]):
+        known[container.id] = container
     pending: list[Pending] = []
     results: list[Result] = []
     for container_id in ids:
@@ -45,6 +50,32 @@ def sort_out(
             say(line(found))
             results.append(found)
     return pending, results
+
+
+def _noticed(host: Host, containers: Sequence[Container]) -> list[Container]:
+    """The containers that were checkpointed just now and that dockerd still says run, once it has noticed."""
+    seen = []
+    for container in containers:
+        checkpoint = host.ledger.pending(container.id)
+        if container.running and checkpoint is not None and _is_of(checkpoint, container):
+            with contextlib.closing(Engine()) as engine:
+                engine.wait_until_down(container.id, limit=_NOTICE_LIMIT)
+                seen.append(engine.container(container.id))
+    return seen
+
+
+def _is_of(checkpoint: Checkpoint, container: Container) -> bool:
+    """Whether the container has not been started since the checkpoint."""
+    try:
+        return checkpoint.record().container.started_at == container.started_at
+    except GuardianError:
+        return False
+
+
+def waits(host: Host, container: Container) -> bool:
+    """Whether the container is down or about to be, and has a checkpoint that may be restored."""
+    checkpoint = host.ledger.pending(container.id)
+    return checkpoint is not None and _is_of(checkpoint, container)
 
 
 def _newest(host: Host, container_id: str) -> Checkpoint | None:
