@@ -43,6 +43,7 @@ format: ## format the code and make anew what is generated from it
 
 .PHONY: host
 host: ## the host suite: real systemd, dockerd and CRIU
+	tests/need.sh gcc=gcc dh=debhelper dpkg-buildpackage=dpkg-dev
 	venv=$(VENV); if compgen -G 'tests/host/test_*.py' >/dev/null; then \
 		$$venv/bin/pytest --durations=10 tests/host; \
 	else \
@@ -58,3 +59,8 @@ test: unit host ## unit tests and the host suite: what .ci/run calls after check
 deb: ## the Debian package, into dist/
 	tests/need.sh gcc=gcc dh=debhelper dpkg-buildpackage=dpkg-dev
 	packaging/build.sh dist
+
+.PHONY: demo
+demo: ## the main job, shown on a host made on the spot; KEEP=1 leaves it running
+	tests/need.sh gcc=gcc dh=debhelper dpkg-buildpackage=dpkg-dev
+	venv=$(VENV); $$venv/bin/python -m tests.demo

@@ -2,7 +2,8 @@
 
 Protocol on /run/guardian/worker.sock, JSON a line:
     -> {"call": NAME, "containers": [NAME...], "leave_running": BOOL, "start": BOOL, "plain": BOOL}
-    <- {"say": TEXT}... then {"done": STATUS, "results": [...], "error": {"name":, "text":} | null}
+    <- {"accepted": true}, {"say": TEXT}..., {"done": STATUS, "results": [...], "error": {"name":, "text":} | null}
+A call that is refused is never accepted, and a list is answered at once. Lines of another kind are for clients to come.
 With "plain" (the units' small C client) the answers are `say TEXT`, `extend SECONDS`, `exit STATUS`.
 Statuses: 0 done, 1 failed, 3 partly, 4 refused.
 """

@@ -61,6 +61,11 @@ class Caller:
         else:
             self._send(json.dumps({"say": text}) + "\n")
 
+    def accept(self) -> None:
+        """The call is not refused: its work begins."""
+        if not self.plain:
+            self._send(json.dumps({"accepted": True}) + "\n")
+
     def end(self, status: Status, results: Any, error: GuardianError | None = None) -> None:
         """The last answer."""
         if self.plain:
@@ -165,6 +170,7 @@ class Worker:
         if not request.containers:
             chosen = [member for member in chosen if member.container.running]
         with self._claimed([member.container for member in chosen], "checkpoint"):
+            caller.accept()
             return checkpoint(
                 self._host,
                 found.graph,
@@ -184,6 +190,7 @@ class Worker:
             engine_cycle.refuse_restore(self._host, container)
         ids = [item.id for item in chosen] or sorted({item.container_id for item in self._host.ledger.all()})
         with self._claimed([item for item in containers if item.id in ids], "restore"):
+            caller.accept()
             ready, results = pending.sort_out(self._host, containers, ids, say=caller.say)
             return results + restore(self._host, found.graph, ready, say=caller.say)
 
@@ -193,6 +200,8 @@ class Worker:
         if not request.containers:
             chosen = [item for item in containers if gate.held(item.id)]
         with self._claimed(chosen, "release"):
+            release.refuse(self._host, chosen)
+            caller.accept()
             return release.release(self._host, chosen, start=request.start, say=caller.say)
 
     def _list(self) -> list[dict[str, Any]]:
@@ -248,6 +257,7 @@ class Worker:
             facts.forget(container_id)
             return
         found = guarded.find([container], self._host.config)
+        pending.note_start(self._host, container)
         if found.members and container.running:
             facts.keep(container)
         elif not container.running:

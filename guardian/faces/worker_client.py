@@ -41,11 +41,13 @@ def request(
     return json.dumps(data).encode() + b"\n"
 
 
-def answer(line: str) -> Answer | str:
-    """What a line of the worker's says: a line of progress, or the end."""
+def answer(line: str) -> Answer | str | None:
+    """What a line of the worker's says: a line of progress, the end, or (None) that the call is accepted."""
     data = json.loads(line)
     if "say" in data:
         return str(data["say"])
+    if "done" not in data:
+        return None
     error = data.get("error")
     return Answer(
         Status(data["done"]),
@@ -65,7 +67,8 @@ def ask(line: bytes, *, say: Callable[[str], None]) -> Answer:
                     found = answer(text)
                     if isinstance(found, Answer):
                         return found
-                    say(found)
+                    if found is not None:
+                        say(found)
     except PermissionError as error:
         raise WorkerUnavailable("the worker cannot be asked", "only root may") from error
     except (OSError, ValueError) as error:

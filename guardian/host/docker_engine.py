@@ -174,6 +174,7 @@ def facts(data: dict[str, Any], image_labels: dict[str, str]) -> Container:
         networks=_networks(data),
         mounts=tuple(_mount(item) for item in data.get("Mounts") or []),
         healthcheck=_healthcheck(config.get("Healthcheck") or {}),
+        error=str(state.get("Error") or ""),
         layer=str(((data.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir") or ""),
     )
 

@@ -12,6 +12,9 @@ from guardian.model.states import FORMAT
 
 _FOLDERS = (paths.HOLDS, paths.TICKETS, paths.HOLDERS, paths.FROZEN, paths.FACTS, paths.DUMPS)
 
+REFUSAL = "guardian: checkpoint pending, start held"
+"""How every refusal begins, here and in runtime/hold.sh."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Ticket:
@@ -39,7 +42,7 @@ def hold(container_id: str, name: str, checkpoint: Path) -> None:
     """Refuse every start of the container from now on, with a message that names the way out."""
     shown = "".join(character for character in name if character.isalnum() or character in "_.-")
     message = (
-        "guardian: checkpoint pending, start held; "
+        f"{REFUSAL}; "
         f"guardianctl restore {shown} resumes it, guardianctl release --cold {shown} starts it anew"
     )
     put(paths.HOLDS / container_id, f"format={FORMAT}\nmessage={message}\ncheckpoint={checkpoint}\n")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import json
 import logging
 import os
 import select
@@ -34,12 +36,13 @@ log = logging.getLogger("guardian.checkpoint")
 
 @dataclasses.dataclass
 class Times:
-    """Monotonic seconds at which a step was reached; 0 where it was not."""
+    """Monotonic seconds at which a step was reached, 0 where it was not; `syncing` is what syncfs and fsync took."""
 
     frozen: float = 0.0
     dumped: float = 0.0
     durable: float = 0.0
     ended: float = 0.0
+    syncing: float = 0.0
 
 
 class MemberCheckpoint:
@@ -237,9 +240,11 @@ class MemberCheckpoint:
 
     def _make_durable(self, writable: set[str]) -> None:
         """Files first, then the image: memory must not be newer than the files it belongs to."""
+        begun = time.monotonic()
         for path in sorted(writable):
             run(["sync", "--file-system", path], limit=self._host.config.sync_timeout)
         durable.sync_files(self.checkpoint.folder / "img")
+        self.times.syncing = time.monotonic() - begun
         self.checkpoint.mark(State.DURABLE)
         if self._purpose is Purpose.SUSPEND:
             gate.hold(self.container.id, self.container.name, self.checkpoint.folder)
@@ -259,6 +264,14 @@ class MemberCheckpoint:
         if self.aftermath is not Aftermath.HELD and self._purpose is Purpose.SUSPEND:
             self.reason = self.reason or self._why()
         self.times.ended = time.monotonic()
+        self._keep_times()
+
+    def _keep_times(self) -> None:
+        """Beside the images, for benchmarks and `stats`; not part of the record, so its loss is none."""
+        with contextlib.suppress(OSError):
+            (self.checkpoint.folder / "times.json").write_text(
+                json.dumps(dataclasses.asdict(self.times)) + "\n"
+            )
 
     def _end_criu(self, process: subprocess.Popen[bytes]) -> None:
         """SIGKILL of CRIU, never of runc first; frozen before, so that nothing runs on with broken sockets."""

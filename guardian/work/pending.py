@@ -115,9 +115,18 @@ def _started_without_us(checkpoint: Checkpoint, container: Container) -> Result:
     if checkpoint.restorable():
         checkpoint.mark(State.SPENT, reason)
     gate.lift(container.id)
+    if not container.running and gate.REFUSAL in container.error:
+        return _end(checkpoint, container.name, *cold(container, reason, _COLD_LIMIT))
     if not container.running:
         return _end(checkpoint, container.name, Outcome.STOPPED, f"{reason}, and has ended since")
     return _end(checkpoint, container.name, Outcome.COLD, reason)
+
+
+def note_start(host: Host, container: Container) -> None:
+    """Somebody has started the container: a checkpoint that waits must never be restored any more."""
+    checkpoint = host.ledger.pending(container.id)
+    if checkpoint is not None and container.running and not _is_of(checkpoint, container):
+        log.info("%s", line(_started_without_us(checkpoint, container)))
 
 
 def _why_not(checkpoint: Checkpoint) -> str:

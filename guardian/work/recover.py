@@ -8,7 +8,7 @@ from guardian.host import gate, paths, runc
 from guardian.host.ledger import Checkpoint
 from guardian.model.errors import GuardianError
 from guardian.model.outcome import Outcome, Result
-from guardian.model.states import Aftermath, Purpose, State
+from guardian.model.states import Aftermath, Purpose, State, Verdict
 from guardian.work.host import Host, Say
 from guardian.work.member import settle
 
@@ -20,7 +20,7 @@ _UNSETTLED = frozenset({State.FROZEN, State.LOCKED, State.DUMPED, State.DURABLE,
 def recover(host: Host, *, say: Say) -> None:
     """Settle what another worker left; await dumps that are still under way."""
     for checkpoint in list(host.ledger.all()):
-        if checkpoint.result() is not None or checkpoint.state() not in _UNSETTLED:
+        if checkpoint.result() is not None or not _unsettled(checkpoint):
             continue
         try:
             _settle(checkpoint, say)
@@ -28,6 +28,13 @@ def recover(host: Host, *, say: Say) -> None:
             log.error("checkpoint %s of %s: %s", checkpoint.id, checkpoint.container_id[:12], error)
     for container_id in list(gate.names(paths.FROZEN)):
         gate.allow_exec(container_id)
+
+
+def _unsettled(checkpoint: Checkpoint) -> bool:
+    """Whether nobody has looked what became of the dump. A verdict alone says what was decided, not that it was done."""
+    if checkpoint.verdict() is Verdict.VOID:
+        return State.VOID.value not in checkpoint.marks()
+    return checkpoint.state() in _UNSETTLED
 
 
 def _settle(checkpoint: Checkpoint, say: Say) -> None:

@@ -16,14 +16,15 @@ from guardian.work.restore import cold
 _COLD_LIMIT = 120.0
 
 
-def release(host: Host, containers: Sequence[Container], *, start: bool, say: Say) -> list[Result]:
-    """End the holds of containers; their checkpoints become orphans, not deleted. `start`: start them cold.
-
-    Raises NoCheckpoint, with nothing done, where one is neither held nor has a checkpoint.
-    """
+def refuse(host: Host, containers: Sequence[Container]) -> None:
+    """Raises NoCheckpoint where one is neither held nor has a checkpoint: there is nothing to release."""
     for container in containers:
         if not gate.held(container.id) and host.ledger.pending(container.id) is None:
             raise NoCheckpoint(f"{container.name} is not held", "there is nothing to release")
+
+
+def release(host: Host, containers: Sequence[Container], *, start: bool, say: Say) -> list[Result]:
+    """End the holds of containers; their checkpoints become orphans, not deleted. `start`: start them cold."""
     results = []
     for container in containers:
         reason = "released by hand"

@@ -12,9 +12,16 @@ from typing import Any
 from tests.machines import Machine
 
 REDIS = "redis-server --save '' --enable-debug-command yes"
-COUNTER = (
-    "import time,itertools\nfor i in itertools.count(): open('/count','w').write(str(i)); time.sleep(.05)"
-)
+COUNTER = """\
+import os, time
+n = 0
+while True:
+    n += 1
+    with open("/data/new", "w") as file:
+        file.write(str(n))
+    os.rename("/data/new", "/data/n")
+    time.sleep(0.02)
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +66,12 @@ class Site:
         self.machine.wait_until_succeeds(f"docker exec {name} redis-cli ping")
         self.machine.succeed(f"docker exec {name} redis-cli set value {value}")
         return self.seen_in(name)
+
+    def counter(self, name: str, *options: str, volume: str = "data") -> None:
+        """Start a counter: its state is in memory, a copy of it in the file `n` of a volume."""
+        self.machine.write("/root/counter.py", COUNTER)
+        mounts = f"-v {volume}:/data", "-v /root/counter.py:/counter.py:ro"
+        self.run(name, "python3 -u /counter.py", *mounts, *options)
 
     def seen_in(self, name: str) -> Redis:
         """The redis as it is now."""
@@ -128,5 +141,6 @@ class Site:
     def told(self) -> str:
         """What guardian and docker say, for a failed test."""
         return self.machine.execute(
-            "journalctl -b --no-pager -n 200 -u 'guardian-*' -u docker.service | cut -c1-300"
+            "journalctl -b --no-pager -n 300 -u 'guardian-*' -u docker.service"
+            " | grep -vE 'level=(info|warning)|pids.max|Succeeded' | cut -c1-250"
         )[1]

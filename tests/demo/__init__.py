@@ -1,0 +1,1 @@
+"""The main job shown on a host made on the spot: `make demo`."""
