@@ -151,7 +151,9 @@ class _Start:
     def finish(self, left: float) -> Result:
         """Let it run, and look what came of it."""
         self._let_run()
+        note = ""
         if self._error and self._checkpoint.restorable() and self._address_is_gone():
+            note = "another address, its connections were closed"
             self.begin(close_connections=True)
             self._let_run()
         if self._error or State.SPENT.value not in self._checkpoint.marks():
@@ -161,7 +163,7 @@ class _Start:
             self._pause()
         gate.lift(self.container.id)
         self._checkpoint.mark(State.DONE)
-        return self._keep(Outcome.RESUMED, "")
+        return self._keep(Outcome.RESUMED, note)
 
     def start_cold(self, reason: str, left: float) -> Result:
         """Start the container anew; its checkpoint is kept as an orphan. The hold ends either way."""

@@ -86,7 +86,7 @@ def _prepare(site: Site) -> None:
     site.run("app", "python3 -u /app.py", "--network shop -v /root/app.py:/app.py:ro", depends)
     depends = "--label guardian.depends-on=redis:started,app"
     site.run("front", "python3 -u /front.py", "--network shop -v /root/front.py:/front.py:ro", depends)
-    site.run("control", "redis-server --save ''", "--network shop --restart always", guarded=False)
+    site.run("control", "redis-server --save ''", "--restart always", guarded=False)
     for name in ("app", "front"):
         machine.wait_until_succeeds(f"docker exec {name} grep -q ' [1-9]' /seen")
 

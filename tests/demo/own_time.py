@@ -21,6 +21,7 @@ _BARE = """\
 import glob, json, os, shutil, subprocess, sys, time
 runc, root, container = "/usr/sbin/runc", "/run/docker/runtime-runc/moby", sys.argv[1]
 folder = "/root/bare"
+read_end, pipe = os.pipe()  # as containerd's shim gives it: CRIU takes no file that lies outside
 flags = ["--tcp-established", "--ext-unix-sk", "--file-locks"]
 
 def configuration(path, lines):
@@ -29,7 +30,7 @@ def configuration(path, lines):
 
 def timed(argv):
     begun = time.monotonic()
-    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
     return time.monotonic() - begun
 
 def images(name):
@@ -59,10 +60,10 @@ configuration(folder + "/dump.conf", [f"external net[{inode}]:extRootNetNS"])
 print("dump", timed([runc, "--root", root, "checkpoint", *flags, *images("dump"), container]))
 
 configuration(folder + "/restore.conf", [])
-with open(folder + "/log", "w") as log:
-    subprocess.run([runc, "--systemd-cgroup", "run", "--detach", "--bundle", folder, "bare"], check=True,
-                   stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-time.sleep(0.5)  # its start is over: nothing tells when
+subprocess.run([runc, "--systemd-cgroup", "run", "--detach", "--bundle", folder, "bare"], check=True,
+               stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe)
+while b"Ready to accept" not in os.read(read_end, 65536):
+    pass
 where = images("restore")
 subprocess.run([runc, "checkpoint", *flags, *where, "bare"], check=True, stdout=subprocess.DEVNULL)
 print("restore", timed([runc, "--systemd-cgroup", "restore", "--detach", *flags, *where, "--bundle", folder, "bare"]))
@@ -108,7 +109,7 @@ def measure(site: Site) -> OwnTime:
     machine.write("/root/bare.py", _BARE)
     machine.succeed(
         "mkdir -p /root/bare/rootfs; ip netns add bare; ip -n bare link set lo up;"
-        "docker create --name image work:1; docker export image | tar -x -C /root/bare/rootfs; docker rm image"
+        "docker create --name image work:1 true; docker export image | tar -x -C /root/bare/rootfs; docker rm image"
     )
     site.run("alone", REDIS)
     found: dict[str, list[float]] = {}
@@ -126,12 +127,9 @@ def _one_run(site: Site) -> list[tuple[str, float]]:
     times = json.loads(machine.succeed("cat $(ls -d /var/lib/guardian/store/*/*/ | tail -1)times.json"))
     results = json.loads(machine.succeed("guardianctl restore --json alone 2>/dev/null"))["results"]
     machine.wait_until_succeeds("docker exec alone redis-cli ping")
-    bare = dict(
-        line.split()
-        for line in machine.succeed(
-            "docker inspect -f '{{.Id}}' alone | xargs python3 /root/bare.py"
-        ).splitlines()
-    )
+    # In a unit: an entered command's cgroup is outside the host's own tree.
+    command = "docker inspect -f '{{.Id}}' alone | xargs python3 /root/bare.py"
+    bare = dict(line.split() for line in machine.succeed(command, unit=True).splitlines())
     machine.wait_until_succeeds("[ $(docker inspect -f '{{.State.Running}}' alone) = false ]")
     plain = machine.succeed(
         "s=$(date +%s%N); docker start alone >/dev/null; echo $((($(date +%s%N)-s)/1000))"
