@@ -19,7 +19,7 @@ from guardian.host import docker_daemon, facts, gate, paths, runc, systemd
 from guardian.host.docker_engine import Engine
 from guardian.model.config import Config, from_mapping
 from guardian.model.container import Container
-from guardian.model.errors import BadInput, EngineUnavailable, GuardianError, UnknownContainer
+from guardian.model.errors import BadInput, EngineUnavailable, GuardianError
 from guardian.model.outcome import Result
 from guardian.model.states import Purpose
 from guardian.work import engine_cycle, guarded, pending, recover, release
@@ -27,6 +27,7 @@ from guardian.work.checkpoint import checkpoint, goes_on
 from guardian.work.host import Claims, Host
 from guardian.work.overview import overview
 from guardian.work.restore import restore
+from guardian.work.watch import Watch
 
 log = logging.getLogger("guardian.worker")
 
@@ -90,13 +91,14 @@ class Worker:
     def __init__(self, config: Config) -> None:
         self._host = Host.of(config)
         self._claims = Claims()
+        self._watch = Watch(self._host)
 
     def run(self) -> None:
         """Serve until SIGTERM."""
         gate.make_folders()
         self._link_store()
         recover.recover(self._host, say=lambda text: log.info("%s", text))
-        threading.Thread(target=self._follow, name="events", daemon=True).start()
+        threading.Thread(target=self._watch.run, name="events", daemon=True).start()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
             temporary = paths.WORKER_SOCKET.with_suffix(".new")
             temporary.unlink(missing_ok=True)
@@ -153,7 +155,10 @@ class Worker:
 
     def _engine_stops(self, _request: Request, caller: Caller) -> list[Result]:
         with self._claimed(facts.kept(), "checkpoint"):
-            return engine_cycle.engine_stops(self._host, say=caller.say)
+            try:
+                return engine_cycle.engine_stops(self._host, say=caller.say)
+            finally:
+                self._watch.let_go()
 
     def _engine_died(self, _request: Request, caller: Caller) -> list[Result]:
         with self._claimed(facts.kept(), "checkpoint"):
@@ -216,52 +221,13 @@ class Worker:
 
     def _containers(self) -> list[Container]:
         """Never asks a dockerd whose process is gone: docker.socket would take the question and not answer."""
-        if not docker_daemon.is_running():
+        if not docker_daemon.running_pid():
             raise EngineUnavailable("dockerd is not running", hint="systemctl start docker")
         engine = Engine()
         try:
             return engine.containers()
         finally:
             engine.close()
-
-    def _follow(self) -> None:
-        """Keep facts while dockerd is up; wait for it while it is not."""
-        pause = threading.Event()
-        while True:
-            try:
-                if docker_daemon.is_running():
-                    self._follow_one()
-            except (GuardianError, OSError) as error:
-                log.warning("following dockerd: %s", error)
-            except Exception:  # this thread must not end while the worker lives
-                log.exception("following dockerd")
-            pause.wait(1.0)
-
-    def _follow_one(self) -> None:
-        engine = Engine()
-        try:
-            if not engine.answers():
-                return
-            events = engine.events()
-            engine_cycle.keep_facts(self._host, engine)
-            for event in events:
-                if event.get("Action") in ("start", "pause", "unpause", "die", "rename", "update"):
-                    self._keep_one(engine, str(event.get("id") or ""))
-        finally:
-            engine.close()
-
-    def _keep_one(self, engine: Engine, container_id: str) -> None:
-        try:
-            container = engine.container(container_id)
-        except UnknownContainer:
-            facts.forget(container_id)
-            return
-        found = guarded.find([container], self._host.config)
-        pending.note_start(self._host, container)
-        if found.members and container.running:
-            facts.keep(container)
-        elif not container.running:
-            facts.forget(container_id)
 
 
 class _Claimed:

@@ -39,12 +39,12 @@ def start_was_tried() -> bool:
     return _TRIED.exists()
 
 
-def is_running() -> bool:
-    """Whether dockerd's process is there. When it is not, docker.socket must not be touched: it would accept and
+def running_pid() -> int:
+    """dockerd's process, 0 when there is none. When it is not, docker.socket must not be touched: it would accept and
     answer only when dockerd is back, and its start may wait for us.
     """
     pid = systemd.main_pid(UNIT)
-    return pid != 0 and proc.alive(pid)
+    return pid if pid and proc.alive(pid) else 0
 
 
 def invalid() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
@@ -21,6 +22,27 @@ _DEFAULT_STOP_TIMEOUT = 10.0
 
 class StartRefused(GuardianError):
     """dockerd did not start the container; `why` is its own message."""
+
+
+class Events:
+    """dockerd's container events as an iterator, until dockerd goes away or `close` is called from another thread."""
+
+    def __init__(self) -> None:
+        self._api = docker.APIClient(base_url="unix:///run/docker.sock", timeout=None)  # type: ignore[arg-type]
+        self._stream = self._api.events(decode=True, filters={"type": "container"})
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        try:
+            for event in self._stream:
+                yield dict(event)
+        except (docker.errors.DockerException, requests.exceptions.RequestException, ValueError, OSError):
+            return
+
+    def close(self) -> None:
+        """End the iteration and give the connection back; may be repeated."""
+        with contextlib.suppress(docker.errors.DockerException, OSError, AttributeError, ValueError):
+            self._stream.close()
+        self._api.close()
 
 
 class Engine:
@@ -104,14 +126,9 @@ class Engine:
         """Whether containers outlive dockerd by its own configuration."""
         return bool(self._call(self._client.api.info).get("LiveRestoreEnabled"))
 
-    def events(self) -> Iterator[dict[str, Any]]:
-        """Container events from now on, until dockerd goes away; the caller's thread waits.
-
-        dockerd listens when this returns: what is asked afterwards misses nothing.
-        """
-        api = docker.APIClient(base_url="unix:///run/docker.sock", timeout=None)  # type: ignore[arg-type]  # may be days apart
-        stream = self._call(lambda: api.events(decode=True, filters={"type": "container"}))
-        return _until_gone(api, stream)
+    def events(self) -> Events:
+        """Container events from now on. dockerd listens when this returns: what is asked afterwards misses nothing."""
+        return self._call(Events)  # type: ignore[no-any-return]
 
     def _image_labels(self, image_id: str) -> dict[str, str]:
         try:
@@ -133,16 +150,6 @@ class Engine:
             raise GuardianError("dockerd refused", str(error.explanation)) from error
         except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
             raise EngineUnavailable("dockerd does not answer", str(error)) from error
-
-
-def _until_gone(api: docker.APIClient, stream: Any) -> Iterator[dict[str, Any]]:
-    try:
-        for event in stream:
-            yield dict(event)
-    except (docker.errors.DockerException, requests.exceptions.RequestException, ValueError, OSError):
-        return
-    finally:
-        api.close()
 
 
 def facts(data: dict[str, Any], image_labels: dict[str, str]) -> Container:

@@ -176,12 +176,16 @@ def criu_below(pid: int) -> list[int]:
     return found
 
 
+_HARMLESS = "RLIMIT_NOFILE for self"
+"""CRIU says so without CAP_SYS_RESOURCE and goes on."""
+
+
 def first_error(log: Path) -> str:
     """The first error line of a CRIU log, without its time stamp; empty where there is none."""
     try:
         with log.open(errors="replace") as lines:
             for line in lines:
-                if "Error (" in line:
+                if "Error (" in line and _HARMLESS not in line:
                     return line[line.index("Error (") :].strip()[:300]
     except FileNotFoundError:
         pass

@@ -64,7 +64,8 @@ class Container:
     `pid` is dockerd's State.Pid (a holder after a restore), 0 when not running. `started_at` is dockerd's string,
     compared only for equality. `stop_timeout` is in seconds. `network_mode`, `ipc_mode`, `pid_mode` are
     Docker's own strings. `layer` is the writable layer's folder where dockerd tells it, else empty.
-    `error` is dockerd's message of the last start. `config_hash` covers what decides how the container is built (image, config, host config).
+    `error` is dockerd's message of the last start. `config_hash` covers what decides how the container is built
+    (image, config, host config).
     """
 
     id: str

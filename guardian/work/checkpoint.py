@@ -7,6 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from guardian.host import runc, space
 from guardian.host.command import CommandFailed, run
@@ -132,7 +133,9 @@ class _Group:
         for dump in dumps:
             for mount in dump.container.mounts:
                 if mount.writable and mount.source.startswith("/") and mount.kind in ("bind", "volume"):
-                    found.add(mount.source)
+                    # A socket or a device cannot be opened to be synced; the folder it lies in can.
+                    source = Path(mount.source)
+                    found.add(str(source if source.is_dir() else source.parent))
             if dump.container.layer:
                 found.add(dump.container.layer)
         devices: dict[int, str] = {}

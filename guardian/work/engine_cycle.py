@@ -25,7 +25,7 @@ log = logging.getLogger("guardian.cycle")
 
 def engine_stops(host: Host, *, say: Say) -> list[Result]:
     """Checkpoint everything guarded that runs, before dockerd is stopped. dockerd is not asked: it may hang."""
-    if not docker_daemon.is_running():
+    if not docker_daemon.running_pid():
         return []  # it died: the drop-in's ExecStartPre does the work, just before a new one would kill them
     if docker_daemon.live_restore() and not systemd.going_down():
         say("live-restore is on: containers outlive dockerd by themselves")
@@ -36,7 +36,7 @@ def engine_stops(host: Host, *, say: Say) -> list[Result]:
 def engine_died(host: Host, *, say: Say) -> list[Result]:
     """Checkpoint what an engine that died has left serving, just before a new one would kill it."""
     left = _alive(facts.kept())
-    if docker_daemon.is_running() or not left:
+    if docker_daemon.running_pid() or not left:
         return []
     if docker_daemon.live_restore():
         return []

@@ -31,7 +31,7 @@ def recover(host: Host, *, say: Say) -> None:
 
 
 def _unsettled(checkpoint: Checkpoint) -> bool:
-    """Whether nobody has looked what became of the dump. A verdict alone says what was decided, not that it was done."""
+    """Whether nobody has looked what became of the dump: a verdict is what was decided, not that it was done."""
     if checkpoint.verdict() is Verdict.VOID:
         return State.VOID.value not in checkpoint.marks()
     return checkpoint.state() in _UNSETTLED

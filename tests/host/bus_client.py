@@ -30,14 +30,16 @@ class Client:
         self.removed = asyncio.Event()
 
     def hear(self, message: Message) -> None:
-        if message.message_type is MessageType.METHOD_RETURN and plain(message.body)[:1] != [""]:
-            self.heard.append(["reply", "", plain(message.body)])
+        if message.message_type is MessageType.METHOD_RETURN and message.signature == "o":
+            self.heard.append(["reply", message.body[0], []])
         if message.message_type is MessageType.SIGNAL and str(message.path).startswith(ROOT):
             self.heard.append([message.member, message.path, plain(message.body)])
             if message.member == "JobRemoved":
                 self.removed.set()
 
-    async def call(self, destination: str, path: str, member: str, signature: str, body: list[Any]) -> Message:
+    async def call(
+        self, destination: str, path: str, member: str, signature: str, body: list[Any]
+    ) -> Message:
         interface = {"GetAll": "org.freedesktop.DBus.Properties", "AddMatch": "org.freedesktop.DBus"}
         message = Message(
             destination=destination,

@@ -1,0 +1,194 @@
+"""What goes wrong around a checkpoint, each with its outcome: nothing is lost, nothing hangs, the reason is kept."""
+
+from __future__ import annotations
+
+from tests.host.site import Site
+
+SLEEP = "sleep infinity"
+STORE = "/var/lib/guardian/checkpoints"
+
+
+def test_a_full_disk_at_the_checkpoint(site: Site) -> None:
+    """The store is a small file system: refused beforehand, stopped gracefully, cold with the reason."""
+    site.redis("full")
+    site.machine.succeed(
+        f"mount -t tmpfs -o size=4m small {STORE} && systemctl kill --kill-whom=main -s TERM guardian-worker"
+    )
+    site.machine.wait_until_succeeds("guardianctl list | grep full")
+    try:
+        told = site.machine.execute("guardianctl checkpoint full 2>&1")[1]
+        assert "no space in the store" in told
+        assert site.inspect("full", "{{.State.Running}}") == "true"
+        site.restart_docker()
+        assert site.outcome("full") == "cold"
+        assert "no space" in site.reason("full")
+    finally:
+        site.machine.succeed(f"umount {STORE}; systemctl kill --kill-whom=main -s TERM guardian-worker")
+
+
+def test_a_disk_that_fills_during_the_dump(site: Site) -> None:
+    """Told to keep nothing free, the space check passes and CRIU runs out of space: the container goes on."""
+    before = site.redis("grows")
+    site.machine.succeed("docker exec grows redis-cli debug populate 200000 k 100")
+    site.machine.succeed(f"mount -t tmpfs -o size=64m small {STORE}")
+    site.machine.write("/etc/guardian/guardian.toml", '[store]\nreserve = "0"\n')
+    site.machine.succeed("systemctl restart guardian-worker")
+    site.machine.wait_until_succeeds("guardianctl list | grep grows")
+    try:
+        site.machine.succeed(f"dd if=/dev/zero of={STORE}/ballast bs=1M count=10")
+        told = site.machine.execute("guardianctl checkpoint grows 2>&1")[1]
+        assert "failed" in told
+        assert site.seen_in("grows").run_id == before.run_id
+    finally:
+        site.machine.succeed(
+            f"umount {STORE}; rm /etc/guardian/guardian.toml; systemctl restart guardian-worker"
+        )
+
+
+def test_a_corrupt_image_starts_cold_and_is_kept(site: Site) -> None:
+    before = site.redis("corrupt", "--restart always")
+    site.machine.succeed("guardianctl checkpoint corrupt")
+    site.machine.succeed(f"for f in {STORE}/*/*/img/core-1.img; do echo broken >$f; done")
+    site.reboot()
+    assert site.outcome("corrupt") == "cold"
+    assert site.reason("corrupt")
+    assert site.seen_in("corrupt") != before
+    assert site.machine.succeed(f"ls {STORE}/*/*/img/pages-1.img")
+    assert site.machine.succeed("ls /run/guardian/holds").strip() == ""
+
+
+def test_a_read_only_ledger_at_the_moment_of_spent(site: Site) -> None:
+    """`spent` cannot be written: CRIU refuses to let anything run, and the image stays good."""
+    before = site.redis("careful")
+    site.machine.succeed("guardianctl checkpoint careful")
+    # Immutable: what is there can be read, and no name can be added.
+    ledger = f"{STORE}/*/*/ledger"
+    site.machine.succeed(
+        'printf \'#!/bin/sh\\n[ "$CRTOOLS_SCRIPT_ACTION" != post-restore ] || mount -t tmpfs -o ro none '
+        "$GUARDIAN_CHECKPOINT/ledger\\nexec /usr/libexec/docker-guardian/commit.real\\n' >/root/commit;"
+        "cd /usr/libexec/docker-guardian; mv commit commit.real; install -m 755 /root/commit commit"
+    )
+    try:
+        site.machine.execute("guardianctl restore careful")
+    finally:
+        site.machine.succeed(
+            f"mv -f /usr/libexec/docker-guardian/commit.real /usr/libexec/docker-guardian/commit; umount {ledger}"
+        )
+    assert site.seen_in("careful").run_id != before.run_id, "started cold, not from the image"
+    site.machine.fail(f"ls {ledger}/spent")
+
+
+def test_a_reboot_during_the_restore(site: Site) -> None:
+    before = {f"r{n}": site.redis(f"r{n}", "--restart always", value=str(n)) for n in range(3)}
+    site.machine.succeed("guardianctl checkpoint")
+    site.machine.succeed("systemd-run --unit=asked guardianctl restore")
+    site.machine.wait_until_succeeds("ls /run/guardian/holders | grep -q .")
+    site.reboot()
+    for name, redis in before.items():
+        assert site.outcome(name) in ("resumed", "cold")
+        if site.outcome(name) == "resumed":
+            assert site.seen_in(name) == redis
+        else:
+            assert site.reason(name)
+        assert site.inspect(name, "{{.State.Running}}") == "true"
+
+
+def test_two_shutdowns_in_a_row(site: Site) -> None:
+    before = site.redis("twice")
+    site.machine.succeed("systemctl stop docker.service docker.socket")
+    site.machine.reboot()
+    site.wait_restored()
+    assert site.outcome("twice") == "resumed"
+    assert site.seen_in("twice") == before
+
+
+def test_power_cut_while_down(site: Site) -> None:
+    before = site.redis("cut")
+    site.machine.succeed("systemctl stop docker.service docker.socket")
+    site.machine.crash()
+    site.machine.start()
+    site.wait_restored()
+    assert site.seen_in("cut") == before
+
+
+def test_dockerd_stopped_by_sigstop_does_not_hang_the_reboot(site: Site) -> None:
+    before = site.redis("hung")
+    site.machine.succeed("kill -STOP $(systemctl show -P MainPID docker.service)")
+    # docker.service's own stop still waits for its 90 s limit: shortened, it is not what is looked at here.
+    site.machine.succeed(
+        "mkdir -p /run/systemd/system/docker.service.d;"
+        "printf '[Service]\\nTimeoutStopSec=3\\n' >/run/systemd/system/docker.service.d/short.conf;"
+        "systemctl daemon-reload"
+    )
+    site.reboot()
+    assert site.outcome("hung") == "resumed"
+    assert site.seen_in("hung") == before
+
+
+def test_dockerd_that_crashes_three_times_in_a_minute(site: Site) -> None:
+    before = site.redis("crashes", "--restart always")
+    for _ in range(3):
+        site.kill_docker()
+    assert site.outcome("crashes") == "resumed"
+    assert site.seen_in("crashes") == before
+
+
+def test_dockerd_killed_with_a_broken_configuration(site: Site) -> None:
+    """The new dockerd cannot start: the containers serve on; once it is mended they are saved and resumed."""
+    before = site.redis("serves", "-p 6380:6379", "--restart always")
+    pid = site.inspect("serves", "{{.State.Pid}}")
+    site.machine.write("/etc/docker/daemon.json", '{"no-such-option": true}\n')
+    site.machine.succeed(
+        "systemctl reset-failed docker.service; kill -KILL $(systemctl show -P MainPID docker.service)"
+    )
+    site.machine.wait_until_succeeds("systemctl is-failed docker.service", timeout=60)
+    assert site.machine.succeed(f"cat /proc/{pid}/comm").strip().startswith("redis")
+    site.machine.succeed(f"nsenter -t {pid} -n true")
+    site.machine.succeed("rm /etc/docker/daemon.json; systemctl reset-failed docker.service docker.socket")
+    site.machine.succeed("systemctl start docker.service")
+    site.wait_restored()
+    assert site.outcome("serves") == "resumed"
+    assert site.seen_in("serves") == before
+
+
+def test_a_record_of_a_newer_format(site: Site) -> None:
+    site.redis("newer", "--restart always")
+    site.machine.succeed("guardianctl checkpoint newer")
+    site.machine.succeed(f"for f in {STORE}/*/*/format; do echo 99 >$f; done")
+    site.reboot()
+    assert site.inspect("newer", "{{.State.Running}}") == "true"
+    assert site.machine.succeed(f"cat {STORE}/*/*/format").strip() == "99", "left alone"
+    told = site.machine.journal(unit="guardian-worker.service")
+    assert "format 99" in told
+
+
+def test_emergency_exit_for_one_boot(site: Site) -> None:
+    before = site.redis("emergency", "--restart always")
+    site.machine.succeed("touch /var/lib/guardian/cold-once")
+    site.reboot()
+    assert site.outcome("emergency") == "cold"
+    assert "cold-once" in site.reason("emergency")
+    assert site.seen_in("emergency") != before
+    site.machine.fail("ls /var/lib/guardian/cold-once")
+
+
+def test_the_emergency_unit_needs_no_python(site: Site) -> None:
+    """Python does not start at all after the reboot: everything comes up cold, and nothing stays held."""
+    site.redis("plain", "--restart no")
+    site.machine.succeed(
+        "mkdir -p /etc/systemd/system/guardian-worker.service.d /etc/systemd/system/guardian-restore.service.d;"
+        "printf '[Service]\\nExecStart=\\nExecStart=/bin/false\\n'"
+        " >/etc/systemd/system/guardian-worker.service.d/broken.conf;"
+        "printf '[Service]\\nExecStart=\\nExecStart=/usr/libexec/docker-guardian/ask 3 engine-is-up\\n'"
+        " >/etc/systemd/system/guardian-restore.service.d/broken.conf"
+    )
+    try:
+        site.machine.reboot()
+        site.machine.wait_until_succeeds("[ $(docker inspect -f '{{.State.Running}}' plain) = true ]")
+        site.machine.wait_until_succeeds('[ -z "$(ls /run/guardian/holds)" ]')
+    finally:
+        site.machine.succeed("rm -r /etc/systemd/system/guardian-*.service.d; systemctl daemon-reload")
+        site.machine.succeed("systemctl reset-failed; systemctl restart guardian-worker")
+    site.machine.succeed("systemctl start guardian-restore")
+    assert site.outcome("plain") == "cold"
+    assert "emergency" in site.reason("plain")

@@ -1,0 +1,142 @@
+"""What docker and its users see and want: restart policies, held containers, stopped and paused ones, prune."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.host.site import Site
+
+SLEEP = "sleep infinity"
+
+
+def _policies(site: Site, names: list[str]) -> dict[str, str]:
+    return {name: site.inspect(name, "{{json .HostConfig.RestartPolicy}}") for name in names}
+
+
+@pytest.mark.parametrize("way", ["reboot", "restart"])
+def test_every_restart_policy_is_as_before(site: Site, way: str) -> None:
+    policies = {"no": "no", "always": "always", "failure": "on-failure:5", "unless": "unless-stopped"}
+    for name, policy in policies.items():
+        site.run(name, SLEEP, f"--restart {policy}")
+    before = _policies(site, list(policies))
+    site.machine.succeed("docker stop unless", timeout=60)
+    site.reboot() if way == "reboot" else site.restart_docker()
+    assert _policies(site, list(policies)) == before
+    assert {site.outcome(name) for name in ("no", "always", "failure")} == {"resumed"}
+    assert site.inspect("unless", "{{.State.Running}}") == "false", "the user had stopped it"
+
+
+def test_what_docker_says_of_a_held_container(site: Site) -> None:
+    before = site.redis("held", "--restart always")
+    site.machine.succeed("guardianctl checkpoint held")
+    site.wait_for(lambda: "guardian: checkpoint pending" in site.inspect("held", "{{.State.Error}}"))
+    assert site.inspect("held", "{{.HostConfig.RestartPolicy.Name}}") == "always"
+    assert "guardianctl release" in site.machine.fail("docker start held")
+    site.machine.succeed("docker stop held")
+    site.machine.succeed("docker update --restart=always held")
+    assert site.list()["held"]["state"] == "held"
+    site.machine.succeed("guardianctl restore held")
+    assert site.seen_in("held") == before
+
+
+def test_compose_up_while_held(site: Site) -> None:
+    site.machine.write(
+        "/root/one/compose.yaml",
+        'services:\n  db:\n    image: work:1\n    command: sleep infinity\n    labels: {guardian.enable: "true"}\n',
+    )
+    site.machine.succeed("cd /root/one && docker compose up -d", timeout=120)
+    site.machine.succeed("guardianctl checkpoint")
+    assert "checkpoint pending" in site.machine.fail(
+        "cd /root/one && docker compose up -d 2>&1 || (docker inspect one-db-1; false)"
+    )
+    site.machine.succeed("guardianctl restore")
+    assert site.outcome("one-db-1") == "resumed"
+
+
+def test_prune_while_held(site: Site) -> None:
+    site.machine.succeed("docker network create lonely")
+    site.run("pruned", SLEEP)
+    site.run("networked", SLEEP, "--network lonely")
+    site.machine.succeed("guardianctl checkpoint")
+    site.wait_for(lambda: site.inspect("networked", "{{.State.Running}}") == "false")
+    site.machine.succeed("docker network rm lonely || docker network prune -f")
+    site.machine.succeed("docker rm pruned")
+    _, told = site.machine.execute("guardianctl restore --json 2>/dev/null")
+    assert "removed" in told, "the removed container is named"
+    assert site.outcome("networked") in ("cold", "failed")
+    assert "network" in site.reason("networked")
+    assert site.machine.succeed("ls /var/lib/guardian/store | wc -l").strip() == "2", (
+        "no checkpoint was deleted"
+    )
+    assert site.machine.succeed("ls /run/guardian/holds").strip() == ""
+
+
+def test_recreated_while_its_checkpoint_lies_on_disk(site: Site) -> None:
+    site.run("again", SLEEP)
+    site.machine.succeed("guardianctl checkpoint again")
+    site.machine.succeed("docker rm -f again")
+    new = site.run("again", SLEEP)
+    site.restart_docker()
+    assert site.list()["again"]["id"] == new
+    assert site.outcome("again") == "resumed"
+
+
+def test_paused_comes_back_paused(site: Site) -> None:
+    site.run("paused", SLEEP)
+    site.machine.succeed("docker pause paused")
+    site.restart_docker()
+    assert site.outcome("paused") == "resumed"
+    assert site.inspect("paused", "{{.State.Paused}}") == "true"
+    site.machine.succeed("docker unpause paused && docker exec paused true")
+
+
+def test_unlabelled_containers_are_untouched(site: Site) -> None:
+    site.run("plain", SLEEP, guarded=False)
+    pid = site.inspect("plain", "{{.State.Pid}}")
+    site.run("guarded", SLEEP)
+    site.machine.succeed("guardianctl checkpoint && guardianctl restore")
+    assert site.inspect("plain", "{{.State.Pid}} {{.State.Status}}") == f"{pid} running"
+
+
+def test_release(site: Site) -> None:
+    before = site.redis("r")
+    site.machine.succeed("guardianctl checkpoint r")
+    assert "cold" in site.machine.succeed("guardianctl release --cold r || [ $? = 1 ]")
+    site.machine.wait_until_succeeds("docker exec r redis-cli ping")
+    assert site.seen_in("r").run_id != before.run_id
+    assert site.outcome("r") == "cold"
+    site.machine.succeed("guardianctl checkpoint r")
+    site.machine.succeed("guardianctl release --discard r")
+    assert site.inspect("r", "{{.State.Running}}") == "false"
+    site.machine.succeed("docker start r")
+    assert "not held" in site.machine.fail("guardianctl release r")
+
+
+def test_exit_code_and_stop_after_a_restore(site: Site) -> None:
+    site.run("leaves", "sh -c 'trap \"exit 7\" TERM; while :; do sleep .1; done'")
+    site.machine.succeed("guardianctl checkpoint && guardianctl restore")
+    site.machine.succeed("docker stop leaves", timeout=60)
+    assert site.inspect("leaves", "{{.State.ExitCode}}") == "7"
+    site.run("killed", SLEEP)
+    site.machine.succeed("guardianctl checkpoint killed && guardianctl restore killed")
+    site.machine.succeed("docker kill killed")
+    site.wait_for(lambda: site.inspect("killed", "{{.State.ExitCode}}") == "137")
+
+
+def test_sigkill_of_the_holder_ends_the_container(site: Site) -> None:
+    site.run("orphan", SLEEP)
+    site.machine.succeed("guardianctl checkpoint && guardianctl restore")
+    pid = site.inspect("orphan", "{{.State.Pid}}")
+    assert site.machine.succeed(f"cat /proc/{pid}/comm").strip() == "guardian-holder"
+    site.machine.succeed(f"kill -KILL {pid}")
+    site.wait_for(lambda: site.inspect("orphan", "{{.State.Running}}") == "false")
+    site.machine.fail("runc --root /run/docker/runtime-runc/moby list | grep running")
+
+
+def test_a_container_that_exits_during_the_freeze(site: Site) -> None:
+    site.run("brief", "sleep 1.5")
+    site.run("stays", SLEEP)
+    site.machine.execute("sleep 1.2; guardianctl checkpoint")
+    site.wait_for(lambda: site.inspect("brief", "{{.State.Running}}") == "false")
+    site.machine.execute("guardianctl restore")
+    site.machine.succeed("docker exec stays true")
