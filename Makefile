@@ -64,3 +64,8 @@ deb: ## the Debian package, into dist/
 demo: ## the main job, shown on a host made on the spot; KEEP=1 leaves it running
 	tests/need.sh gcc=gcc dh=debhelper dpkg-buildpackage=dpkg-dev
 	venv=$(VENV); $$venv/bin/python -m tests.demo
+
+.PHONY: test-vm
+test-vm: ## a virtual machine with Debian's own kernel: a true reboot (half an hour from nothing, ten minutes cached)
+	tests/need.sh gcc=gcc dh=debhelper dpkg-buildpackage=dpkg-dev
+	venv=$(VENV); $$venv/bin/pytest --durations=10 tests/vm

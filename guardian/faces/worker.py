@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ import socket
 import threading
 import time
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from guardian.model.outcome import Result
 from guardian.model.states import Purpose
 from guardian.work import engine_cycle, guarded, pending, recover, release
 from guardian.work.checkpoint import checkpoint, goes_on
-from guardian.work.host import Claims, Host
+from guardian.work.host import Budget, Claims, Host
 from guardian.work.overview import overview
 from guardian.work.restore import restore
 from guardian.work.watch import Watch
@@ -32,7 +34,10 @@ from guardian.work.watch import Watch
 log = logging.getLogger("guardian.worker")
 
 _EXTENSION = 60
-"""Seconds asked of systemd at each sign of progress; the unit's own limit is the whole budget."""
+"""Seconds asked of systemd again and again while a job of a unit runs; the job's own budget is its limit."""
+_EXTEND_EVERY = 20.0
+_PATIENCE = 120.0
+"""Seconds that a job of systemd's waits for another one to end."""
 
 
 def load_config(path: Path = paths.CONFIGURATION) -> Config:
@@ -58,9 +63,25 @@ class Caller:
         """One line of progress, to the journal as well."""
         log.info("%s", text)
         if self.plain:
-            self._send(f"say guardian: {text}\nextend {_EXTENSION}\n")
+            self._send(f"say guardian: {text}\n")
         else:
             self._send(json.dumps({"say": text}) + "\n")
+
+    @contextlib.contextmanager
+    def kept_waiting(self) -> Iterator[None]:
+        """Ask systemd for more time while the work goes on."""
+        ended = threading.Event()
+
+        def extend() -> None:
+            while not ended.wait(_EXTEND_EVERY):
+                self._send(f"extend {_EXTENSION}\n")
+
+        if self.plain:
+            threading.Thread(target=extend, name="extend", daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
 
     def accept(self) -> None:
         """The call is not refused: its work begins."""
@@ -91,7 +112,7 @@ class Worker:
     def __init__(self, config: Config) -> None:
         self._host = Host.of(config)
         self._claims = Claims()
-        self._watch = Watch(self._host)
+        self._watch = Watch(self._host, self._claims)
 
     def run(self) -> None:
         """Serve until SIGTERM."""
@@ -99,6 +120,7 @@ class Worker:
         self._link_store()
         recover.recover(self._host, say=lambda text: log.info("%s", text))
         threading.Thread(target=self._watch.run, name="events", daemon=True).start()
+        threading.Thread(target=self._watch.count_holds, name="holds", daemon=True).start()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
             temporary = paths.WORKER_SOCKET.with_suffix(".new")
             temporary.unlink(missing_ok=True)
@@ -139,7 +161,8 @@ class Worker:
         if request.call is Call.LIST:
             caller.end(Status.DONE, self._list())
             return
-        results = self._work(request, caller)
+        with caller.kept_waiting():
+            results = self._work(request, caller)
         caller.end(status_of(results), [result.to_json() for result in results])
 
     def _work(self, request: Request, caller: Caller) -> list[Result]:
@@ -154,18 +177,21 @@ class Worker:
         return calls[request.call](request, caller)
 
     def _engine_stops(self, _request: Request, caller: Caller) -> list[Result]:
-        with self._claimed(facts.kept(), "checkpoint"):
+        # A restore under way is let come to its end: what it has not begun stays in the ledger.
+        self._claims.wait_until_free(limit=_PATIENCE)
+        busy = self._claims.claimed()
+        with self._claims.claim([item for item in facts.kept() if item.id not in busy], "checkpoint"):
             try:
                 return engine_cycle.engine_stops(self._host, say=caller.say)
             finally:
                 self._watch.let_go()
 
     def _engine_died(self, _request: Request, caller: Caller) -> list[Result]:
-        with self._claimed(facts.kept(), "checkpoint"):
+        with self._claims.claim(facts.kept(), "checkpoint", wait=_PATIENCE):
             return engine_cycle.engine_died(self._host, say=caller.say)
 
     def _engine_is_up(self, _request: Request, caller: Caller) -> list[Result]:
-        with self._claimed(self._containers(), "restore"):
+        with self._claims.claim(self._containers(), "restore", wait=_PATIENCE):
             return engine_cycle.engine_is_up(self._host, say=caller.say)
 
     def _checkpoint(self, request: Request, caller: Caller) -> list[Result]:
@@ -174,7 +200,7 @@ class Worker:
         chosen = guarded.choose(found, containers, request.containers)
         if not request.containers:
             chosen = [member for member in chosen if member.container.running]
-        with self._claimed([member.container for member in chosen], "checkpoint"):
+        with self._claims.claim([member.container for member in chosen], "checkpoint"):
             caller.accept()
             return checkpoint(
                 self._host,
@@ -182,6 +208,7 @@ class Worker:
                 chosen,
                 purpose=Purpose.SNAPSHOT if request.leave_running else Purpose.SUSPEND,
                 by_person=True,
+                budget=Budget(self._host.config.checkpoint_budget),
                 say=caller.say,
                 given_up=goes_on,
             )
@@ -194,7 +221,7 @@ class Worker:
         for container in chosen:
             engine_cycle.refuse_restore(self._host, container)
         ids = [item.id for item in chosen] or sorted({item.container_id for item in self._host.ledger.all()})
-        with self._claimed([item for item in containers if item.id in ids], "restore"):
+        with self._claims.claim([item for item in containers if item.id in ids], "restore"):
             caller.accept()
             ready, results = pending.sort_out(self._host, containers, ids, say=caller.say)
             return results + restore(self._host, found.graph, ready, say=caller.say)
@@ -204,7 +231,7 @@ class Worker:
         chosen = [guarded.named(containers, name) for name in request.containers]
         if not request.containers:
             chosen = [item for item in containers if gate.held(item.id)]
-        with self._claimed(chosen, "release"):
+        with self._claims.claim(chosen, "release"):
             release.refuse(self._host, chosen)
             caller.accept()
             return release.release(self._host, chosen, start=request.start, say=caller.say)
@@ -216,31 +243,15 @@ class Worker:
             containers = facts.kept()
         return overview(self._host, containers)
 
-    def _claimed(self, containers: list[Container], job: str) -> _Claimed:
-        return _Claimed(self._claims, {item.id: item.name for item in containers}, job)
-
     def _containers(self) -> list[Container]:
         """Never asks a dockerd whose process is gone: docker.socket would take the question and not answer."""
         if not docker_daemon.running_pid():
             raise EngineUnavailable("dockerd is not running", hint="systemctl start docker")
         engine = Engine()
         try:
-            return engine.containers()
+            return engine.containers(self._claims.claimed())
         finally:
             engine.close()
-
-
-class _Claimed:
-    """The claim of a job as a context."""
-
-    def __init__(self, claims: Claims, wanted: dict[str, str], job: str) -> None:
-        self._claims, self._wanted, self._job = claims, wanted, job
-
-    def __enter__(self) -> None:
-        self._claims.take(self._wanted, self._job)
-
-    def __exit__(self, *_: object) -> None:
-        self._claims.give_back(self._wanted)
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import docker
@@ -63,10 +63,17 @@ class Engine:
         except (docker.errors.DockerException, requests.exceptions.RequestException):
             return False
 
-    def containers(self) -> list[Container]:
-        """All containers, running or not; raises EngineUnavailable."""
+    def containers(self, known: Mapping[str, Container] | None = None) -> list[Container]:
+        """All containers, running or not; raises EngineUnavailable.
+
+        Those in `known` are not asked for: dockerd answers an inspect only after a start under way has ended.
+        """
+        known = known or {}
         found = []
         for item in self._call(lambda: self._client.api.containers(all=True)):
+            if item["Id"] in known:
+                found.append(known[item["Id"]])
+                continue
             try:
                 found.append(self.container(item["Id"]))
             except UnknownContainer:
@@ -83,11 +90,10 @@ class Engine:
         api = docker.APIClient(base_url="unix:///run/docker.sock", timeout=int(limit))
         try:
             api.start(container_id)
-        except docker.errors.NotFound as error:
-            raise UnknownContainer(
-                f"container {container_id[:12]} is gone", str(error.explanation)
-            ) from error
         except docker.errors.APIError as error:
+            # A network that is gone is answered with 404 as well.
+            if error.status_code == 404 and "No such container" in str(error.explanation):
+                raise UnknownContainer(f"container {container_id[:12]} is gone") from error
             raise StartRefused("dockerd did not start it", str(error.explanation)) from error
         except requests.exceptions.Timeout as error:
             raise StartRefused("dockerd did not start it", f"not within {limit:g} s") from error

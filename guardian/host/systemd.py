@@ -39,6 +39,11 @@ def main_pid(unit: str) -> int:
     return int(_property(unit, b"Service", b"MainPID", b"u"))
 
 
+def started_at(unit: str) -> float:
+    """Wall-clock seconds at which the main process of a service was started."""
+    return int(_property(unit, b"Service", b"ExecMainStartTimestamp", b"t")) / 1e6
+
+
 def active_state(unit: str) -> str:
     """systemd's ActiveState of a unit."""
     state: bytes = _property(unit, b"Unit", b"ActiveState", b"s")

@@ -50,7 +50,6 @@ class Config:
     parallel: int
     checkpoint_budget: float
     container_timeout: float
-    barrier_timeout: float
     sync_timeout: float
     restore_budget: float
     restore_timeout: float
@@ -212,14 +211,6 @@ SETTINGS: tuple[Setting, ...] = (
         _duration(1, MOST_BUDGET),
         120,
         "The time for the dump of one container.",
-    ),
-    Setting(
-        "checkpoint",
-        "barrier-timeout",
-        "barrier_timeout",
-        _duration(1, MOST_BUDGET),
-        60,
-        "How long a container that is dumped waits for the rest of its group, from the last one's dump on.",
     ),
     Setting(
         "checkpoint",

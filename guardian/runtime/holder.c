@@ -27,6 +27,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -75,6 +76,36 @@ static void look_like(pid_t init)
 			close(fds[i]);
 		}
 	}
+}
+
+/*
+ * guard forks a process that ends the container when the holder is killed: dockerd waits for the container's output
+ * to end, and so would never come to `delete`. It ends with the container.
+ */
+static void guard(pid_t init)
+{
+	int holder = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	int container = (int)syscall(SYS_pidfd_open, init, 0);
+	struct pollfd events[2] = {{.fd = holder, .events = POLLIN}, {.fd = container, .events = POLLIN}};
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	sigset_t all;
+
+	if (fork() != 0) {
+		close(holder);
+		close(container);
+		close(null);
+		return;
+	}
+	prctl(PR_SET_NAME, "guardian-guard");
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	for (int fd = 0; fd < 3; fd++)
+		dup2(null, fd);
+	while (poll(events, 2, -1) < 0 && errno == EINTR)
+		;
+	if (!events[1].revents)
+		kill_cgroup();
+	_exit(0);
 }
 
 /* outlive waits for everything that becomes ours and ends with init's status, as containerd counts it. */
@@ -182,6 +213,7 @@ static void __attribute__((noreturn)) hold(int ready)
 	close(listening);
 	close(gate);
 	close(signals);
+	guard(init);
 	look_like(init);
 	answer(asking, "ok\n");
 	outlive(init);

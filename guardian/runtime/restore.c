@@ -36,8 +36,7 @@ int enter_cgroup(const char *cgroup)
 	return join_path(path, cgroup, "cgroup.procs") < 0 ? -1 : write_text(path, "0");
 }
 
-/* kill_cgroup ends what a failed restore has left: the next start would say `container's cgroup is not empty`. */
-static void kill_cgroup(void)
+void kill_cgroup(void)
 {
 	char path[PATH_SIZE];
 

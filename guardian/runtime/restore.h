@@ -10,6 +10,10 @@ int own_cgroup(char *out);
 /* enter_cgroup moves this process; returns 0 or -1. */
 int enter_cgroup(const char *cgroup);
 
+/* kill_cgroup ends every process of the container: after a failed restore, the next start would else say
+ * `container's cgroup is not empty`. */
+void kill_cgroup(void);
+
 /* prepare_bundle starts the program that makes config.json fit for a restore; returns its pid or -1. */
 pid_t prepare_bundle(void);
 

@@ -19,7 +19,7 @@ from guardian.model.outcome import Outcome, Result
 from guardian.model.savable import refusals
 from guardian.model.states import Purpose
 from guardian.work.barrier import Barrier
-from guardian.work.host import Host, Say
+from guardian.work.host import Budget, Host, Say
 from guardian.work.member import MemberCheckpoint
 
 log = logging.getLogger("guardian.checkpoint")
@@ -35,6 +35,7 @@ def checkpoint(
     *,
     purpose: Purpose,
     by_person: bool,
+    budget: Budget,
     say: Say,
     given_up: GiveUp,
 ) -> list[Result]:
@@ -46,7 +47,7 @@ def checkpoint(
 
     def one(group: Group) -> list[Result]:
         order = [container_id for container_id in graph.freeze_order(group) if container_id in wanted]
-        return _Group(host, [wanted[item] for item in order], group, slots, purpose, by_person).run(
+        return _Group(host, [wanted[item] for item in order], group, slots, purpose, by_person, budget).run(
             say, given_up
         )
 
@@ -68,6 +69,7 @@ class _Group:
         slots: threading.Semaphore,
         purpose: Purpose,
         by_person: bool,
+        budget: Budget,
     ) -> None:
         self._host = host
         self._members = members
@@ -75,6 +77,7 @@ class _Group:
         self._slots = slots
         self._purpose = purpose
         self._by_person = by_person
+        self._budget = budget
         self._reasons: dict[str, str] = {}
 
     def run(self, say: Say, given_up: GiveUp) -> list[Result]:
@@ -117,6 +120,7 @@ class _Group:
                 dumps.append(
                     MemberCheckpoint.begin(
                         self._host,
+                        self._budget,
                         container,
                         purpose=self._purpose,
                         group=tuple(item.container.id for item in self._members),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import logging
 from collections.abc import Sequence
 
@@ -14,11 +15,10 @@ from guardian.model.errors import AlreadyRunning, GuardianError, NoCheckpoint
 from guardian.model.graph import Member
 from guardian.model.outcome import Result
 from guardian.model.states import Purpose
-from guardian.work import guarded, pending, recover
-from guardian.work.checkpoint import checkpoint
-from guardian.work.host import Host, Say
+from guardian.work import guarded, pending, recover, stop
+from guardian.work.checkpoint import checkpoint, line
+from guardian.work.host import Budget, Host, Say
 from guardian.work.restore import restore
-from guardian.work.stop import stop
 
 log = logging.getLogger("guardian.cycle")
 
@@ -61,12 +61,37 @@ def engine_is_up(host: Host, *, say: Say) -> list[Result]:
     waiting = sorted({item.container_id for item in host.ledger.all()} | set(gate.holds()))
     ready, results = pending.sort_out(host, containers, waiting, say=say)
     results += restore(host, found.graph, ready, say=say)
+    results += _without_checkpoint(host, found, {result.container_id for result in results}, say=say)
     for container_id in gate.holds():
         if host.ledger.pending(container_id) is None:
             gate.lift(container_id)
     with contextlib.closing(Engine()) as engine:
         keep_facts(host, engine)
     return results
+
+
+def _without_checkpoint(host: Host, found: guarded.Guarded, known: set[str], *, say: Say) -> list[Result]:
+    """Guarded containers that this dockerd has started from zero, because nothing had been saved: never silently."""
+    begun = systemd.started_at(docker_daemon.UNIT)
+    results = []
+    for member in found.members:
+        container = member.container
+        if container.id in known or not container.running or gate.restored(container.id):
+            continue
+        if _seconds(container.started_at) >= begun:
+            results.append(
+                stop.note_cold(host, container, "the host or dockerd went down without a checkpoint")
+            )
+            say(line(results[-1]))
+    return results
+
+
+def _seconds(started_at: str) -> float:
+    """Docker's time (RFC 3339, nanoseconds) as wall-clock seconds; 0 where it is none."""
+    try:
+        return datetime.datetime.fromisoformat(started_at).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def keep_facts(host: Host, engine: Engine) -> None:
@@ -93,8 +118,10 @@ def _alive(containers: Sequence[Container]) -> list[Container]:
 def _save(host: Host, containers: Sequence[Container], *, say: Say) -> list[Result]:
     found = guarded.find(containers, host.config)
 
+    budget = Budget(host.config.checkpoint_budget)
+
     def stopped(member: Member, reason: str, made: Checkpoint | None) -> Result:
-        return stop(host, member, reason, made, limit=host.config.container_timeout)
+        return stop.stop(host, member, reason, made, limit=budget.left(at_most=host.config.container_timeout))
 
     try:
         return checkpoint(
@@ -103,6 +130,7 @@ def _save(host: Host, containers: Sequence[Container], *, say: Say) -> list[Resu
             found.members,
             purpose=Purpose.SUSPEND,
             by_person=False,
+            budget=budget,
             say=say,
             given_up=stopped,
         )

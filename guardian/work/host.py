@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from guardian.host.ledger import Ledger
 from guardian.model.config import Config
+from guardian.model.container import Container
 from guardian.model.errors import Busy
 
 Say = Callable[[str], None]
@@ -28,26 +31,56 @@ class Host:
         return cls(config, Ledger(Path(config.store_path)))
 
 
+class Budget:
+    """The time a whole job may take, in seconds from now on."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def left(self, *, at_most: float) -> float:
+        """Seconds left, at most `at_most`, never negative."""
+        return max(0.0, min(at_most, self._end - time.monotonic()))
+
+
 class Claims:
     """Which containers are being worked on: one job for each container at a time."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._claimed: dict[str, str] = {}
+        self._lock = threading.Condition()
+        self._claimed: dict[str, tuple[Container, str]] = {}
 
-    def take(self, wanted: dict[str, str], job: str) -> None:
-        """Claim containers (id to name) for a job; raises Busy, claiming none, where one is taken."""
+    def claimed(self) -> dict[str, Container]:
+        """The containers that jobs work on, as they were when they were claimed."""
         with self._lock:
-            for container_id, name in wanted.items():
-                other = self._claimed.get(container_id)
-                if other is not None:
+            return {container_id: container for container_id, (container, _) in self._claimed.items()}
+
+    def wait_until_free(self, *, limit: float) -> None:
+        """Wait at most `limit` seconds until no job works on anything."""
+        with self._lock:
+            self._lock.wait_for(lambda: not self._claimed, timeout=limit)
+
+    @contextlib.contextmanager
+    def claim(self, containers: Sequence[Container], job: str, *, wait: float = 0.0) -> Iterator[None]:
+        """Claim containers for a job, waiting at most `wait` seconds for other jobs to end.
+
+        Raises Busy, claiming none, where one is still taken.
+        """
+        with self._lock:
+            wanted = {container.id for container in containers}
+            self._lock.wait_for(lambda: not wanted & self._claimed.keys(), timeout=wait)
+            for container in containers:
+                if container.id in self._claimed:
+                    _, other = self._claimed[container.id]
                     raise Busy(
-                        f"{name} is being worked on", f"by a {other}", hint="wait for it and try again"
+                        f"{container.name} is being worked on",
+                        f"by a {other}",
+                        hint="wait for it and try again",
                     )
-            self._claimed.update(dict.fromkeys(wanted, job))
-
-    def give_back(self, wanted: dict[str, str]) -> None:
-        """The job is done with them."""
-        with self._lock:
-            for container_id in wanted:
-                self._claimed.pop(container_id, None)
+            self._claimed.update({container.id: (container, job) for container in containers})
+        try:
+            yield
+        finally:
+            with self._lock:
+                for container in containers:
+                    self._claimed.pop(container.id, None)
+                self._lock.notify_all()

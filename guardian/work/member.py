@@ -24,12 +24,14 @@ from guardian.model.errors import CannotSave, GuardianError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Aftermath, Purpose, State, Verdict, aftermath
 from guardian.work.barrier import Barrier
-from guardian.work.host import Host
+from guardian.work.host import Budget, Host
 
 _FREEZE_LIMIT = 10.0
 _EXEC_LIMIT = 10.0
 _KILL_LIMIT = 20.0
 _GHOST_LIMIT = 1 << 30
+_MOST_SECONDS = 1200.0
+"""No wait is longer than a whole shutdown may take, whatever the budget."""
 
 log = logging.getLogger("guardian.checkpoint")
 
@@ -49,7 +51,12 @@ class MemberCheckpoint:
     """One member's checkpoint. `give_up` may be called after any step and leaves the container running."""
 
     def __init__(
-        self, host: Host, container: Container, known: runc.RuncContainer, checkpoint: Checkpoint
+        self,
+        host: Host,
+        budget: Budget,
+        container: Container,
+        known: runc.RuncContainer,
+        checkpoint: Checkpoint,
     ) -> None:
         self.container = container
         self.checkpoint = checkpoint
@@ -57,6 +64,7 @@ class MemberCheckpoint:
         self.reason = ""
         self.aftermath: Aftermath | None = None
         self._host = host
+        self._budget = budget
         self._known = known
         self._cgroup = Cgroup(known.cgroup)
         self._purpose = checkpoint.purpose()
@@ -64,7 +72,14 @@ class MemberCheckpoint:
 
     @classmethod
     def begin(
-        cls, host: Host, container: Container, *, purpose: Purpose, group: tuple[str, ...], by_person: bool
+        cls,
+        host: Host,
+        budget: Budget,
+        container: Container,
+        *,
+        purpose: Purpose,
+        group: tuple[str, ...],
+        by_person: bool,
     ) -> MemberCheckpoint:
         """Write the record; raises CannotSave or StoreError with nothing touched."""
         known = runc.state(container.id)
@@ -81,7 +96,7 @@ class MemberCheckpoint:
             oom_score_adj=runc.oom_score_adj(known.bundle),
             by_person=by_person,
         )
-        return cls(host, container, known, host.ledger.begin(record))
+        return cls(host, budget, container, known, host.ledger.begin(record))
 
     @property
     def failed(self) -> bool:
@@ -152,11 +167,7 @@ class MemberCheckpoint:
             seen = proc.stat(pid)
             if seen is not None and seen.state not in "ZX":
                 tasks.append(f"{pid} {seen.started}\n")
-        limit = int(
-            self._host.config.container_timeout
-            + self._host.config.barrier_timeout
-            + self._host.config.sync_timeout
-        )
+        limit = int(self._budget.left(at_most=_MOST_SECONDS)) + 1
         skip = runc.network_lock_skip()
         network = 0
         if self._known.own_network and not self._known.network_is_path:
@@ -185,7 +196,9 @@ class MemberCheckpoint:
             self._socket.unlink(missing_ok=True)
             listening.bind(str(self._socket))
             listening.listen(1)
-            with slots:
+            if not slots.acquire(timeout=self._budget.left(at_most=_MOST_SECONDS)):
+                raise CannotSave("no time was left in the budget for its dump")
+            try:
                 self._process = runc.start_dump(
                     self._known,
                     self.container.id,
@@ -194,43 +207,45 @@ class MemberCheckpoint:
                     leave_running=self._purpose is Purpose.SNAPSHOT,
                 )
                 script = self._await_image(listening)
+            finally:
+                slots.release()
         with script:
             self.times.dumped = time.monotonic()
             self.checkpoint.mark(State.DUMPED)
             word = Verdict.VOID
             try:
                 dumped.arrive(self.container.id)
-                if not dumped.wait(limit=self._host.config.barrier_timeout):
-                    raise CannotSave(
-                        "another member of its group was given up", "its group is all-or-nothing"
-                    )
+                self._pass(dumped)
                 self._make_durable(writable)
-                held.arrive(self.container.id)
-                if not held.wait(limit=self._host.config.barrier_timeout):
-                    raise CannotSave(
-                        "another member of its group was given up", "its group is all-or-nothing"
-                    )
+                self._pass(held)
                 word = Verdict.COMMIT
             finally:
                 script.sendall(f"{word.value}\n".encode())
+
+    def _pass(self, barrier: Barrier) -> None:
+        """Wait for the others; each of them has a limit of its own, so the barrier needs only the job's."""
+        barrier.arrive(self.container.id)
+        if not barrier.wait(limit=self._budget.left(at_most=_MOST_SECONDS)):
+            raise CannotSave("another member of its group was given up", "its group is all-or-nothing")
 
     def _await_image(self, listening: socket.socket) -> socket.socket:
         """Wait until the script says that the image is complete; raises CannotSave with CRIU's own reason."""
         process = self._process
         assert process is not None
+        limit = self._budget.left(at_most=self._host.config.container_timeout)
         ended = os.pidfd_open(process.pid)
         try:
             poller = select.poll()
             poller.register(listening, select.POLLIN)
             poller.register(ended, select.POLLIN)
-            ready = dict(poller.poll(self._host.config.container_timeout * 1000))
+            ready = dict(poller.poll(limit * 1000))
             if listening.fileno() in ready:
                 script, _ = listening.accept()
                 if script.recv(16) == b"dumped\n":
                     return script
                 script.close()
             if not ready:
-                raise CannotSave(f"the dump took longer than {self._host.config.container_timeout:g} s")
+                raise CannotSave(f"the dump took longer than {limit:.0f} s")
             work = self.checkpoint.folder / "work"
             raise CannotSave(
                 runc.first_error(work / "dump.log") or _last_line(work / "runc.log") or "the dump failed"

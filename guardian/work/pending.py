@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Sequence
 
 from guardian.host import facts, gate
 from guardian.host.docker_engine import Engine
-from guardian.host.ledger import Checkpoint
+from guardian.host.ledger import Checkpoint, Record
 from guardian.model.container import Container
 from guardian.model.errors import GuardianError
 from guardian.model.outcome import Outcome, Result
@@ -41,7 +42,7 @@ def sort_out(
         if checkpoint is None:
             continue
         try:
-            found = _look(checkpoint, known.get(container_id))
+            found = _look(host, checkpoint, known.get(container_id))
         except (GuardianError, OSError) as error:
             found = _not_understood(checkpoint, known.get(container_id), error)
         if isinstance(found, Pending):
@@ -86,7 +87,7 @@ def _newest(host: Host, container_id: str) -> Checkpoint | None:
     return None
 
 
-def _look(checkpoint: Checkpoint, container: Container | None) -> Pending | Result | None:
+def _look(host: Host, checkpoint: Checkpoint, container: Container | None) -> Pending | Result | None:
     record = checkpoint.record()
     name = record.container.name
     if container is None:
@@ -98,20 +99,43 @@ def _look(checkpoint: Checkpoint, container: Container | None) -> Pending | Resu
             return None  # a checkpoint in the making, or one that was rolled back and is being looked at
         return _started_without_us(checkpoint, container)
     if checkpoint.restorable():
-        if container.config_hash != record.container.config_hash:
-            checkpoint.mark(State.ORPHANED, "the container's configuration changed")
+        stale = _stale(host, record, container)
+        if stale:
+            checkpoint.mark(State.ORPHANED, stale)
             gate.lift(container.id)
-            return _end(
-                checkpoint, name, *cold(container, "the container's configuration changed", _COLD_LIMIT)
-            )
+            return _end(checkpoint, name, *cold(container, stale, _COLD_LIMIT))
         return Pending(checkpoint, record, container)
     gate.withdraw(container.id)
     gate.lift(container.id)
     return _end(checkpoint, name, *cold(container, _why_not(checkpoint), _COLD_LIMIT))
 
 
+def _stale(host: Host, record: Record, container: Container) -> str:
+    """Why a complete checkpoint must not be restored all the same; empty where it may."""
+    if container.config_hash != record.container.config_hash:
+        return "the container's configuration changed"
+    age = time.time() - record.taken
+    if host.config.max_age and age > host.config.max_age:
+        return f"its checkpoint is {age / 3600:.1f} h old, more than restore.max-age"
+    return ""
+
+
+def expire(host: Host, container: Container) -> Result:
+    """The time of a hold is over: its checkpoint is kept, the container starts cold."""
+    reason = "its hold expired, nothing had restored it"
+    gate.withdraw(container.id)
+    checkpoint = host.ledger.pending(container.id)
+    gate.lift(container.id)
+    outcome, why = cold(container, reason, _COLD_LIMIT)
+    if checkpoint is None:
+        return Result(container.id, container.name, outcome, why, 0.0, "")
+    checkpoint.mark(State.EXPIRED, reason)
+    return _end(checkpoint, container.name, outcome, why)
+
+
 def _started_without_us(checkpoint: Checkpoint, container: Container) -> Result:
-    reason = checkpoint.note(State.VOID) or "it was started without guardian"
+    notes = (checkpoint.note(state) for state in (State.VOID, State.ORPHANED, State.EXPIRED))
+    reason = next((note for note in notes if note), "it was started without guardian")
     if checkpoint.restorable():
         checkpoint.mark(State.SPENT, reason)
     gate.lift(container.id)

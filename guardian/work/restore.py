@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -9,7 +10,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from guardian.host import criu_config, durable, gate, runc
+from guardian.host import criu_config, durable, facts, gate, runc
 from guardian.host.announcements import Announcements
 from guardian.host.docker_engine import Engine
 from guardian.host.ledger import Checkpoint, Record
@@ -19,6 +20,7 @@ from guardian.model.graph import Graph, address_order
 from guardian.model.labels import Condition
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import State
+from guardian.work import retention
 from guardian.work.checkpoint import line
 from guardian.work.host import Host, Say
 
@@ -83,6 +85,7 @@ class _Restore:
             log.exception("%s", one.container.name)
             result = one.start_cold(f"restore failed: {error}", self._left())
         self._results[container_id] = result
+        retention.tidy(self._host.ledger, container_id)
         self._up[container_id] = result.outcome in (Outcome.RESUMED, Outcome.COLD)
         self._say(line(result))
         self._done[container_id].set()
@@ -163,6 +166,7 @@ class _Start:
             self._pause()
         gate.lift(self.container.id)
         self._checkpoint.mark(State.DONE)
+        self._keep_facts()
         return self._keep(Outcome.RESUMED, note)
 
     def start_cold(self, reason: str, left: float) -> Result:
@@ -221,6 +225,14 @@ class _Start:
         if not self._error:
             return "dockerd says started, and no proof of a restore is there"
         return f"{self._error}: {self._criu_error()}" if self._criu_error() else self._error
+
+    def _keep_facts(self) -> None:
+        """At once, not by its event: the host may go down before that is heard."""
+        try:
+            with contextlib.closing(Engine()) as engine:
+                facts.keep(engine.container(self.container.id))
+        except GuardianError as error:
+            log.error("%s: its facts cannot be kept: %s", self.container.name, error)
 
     def _pause(self) -> None:
         engine = Engine()

@@ -41,16 +41,27 @@ def stop(host: Host, member: Member, reason: str, checkpoint: Checkpoint | None,
     return Result(container.id, container.name, Outcome.COLD, reason, time.monotonic() - begun, "")
 
 
-def _remember(host: Host, container: Container, known: runc.RuncContainer, reason: str) -> None:
-    """A void record for a container that was refused before it had one."""
+def note_cold(host: Host, container: Container, reason: str) -> Result:
+    """A container that was found started from zero: written down like every other outcome."""
+    made = _remember(host, container, runc.state(container.id), reason)
+    result = Result(container.id, container.name, Outcome.COLD, reason, 0.0, made.id if made else "")
+    if made is not None:
+        made.set_result(result)
+    return result
+
+
+def _remember(
+    host: Host, container: Container, known: runc.RuncContainer | None, reason: str
+) -> Checkpoint | None:
+    """A void record for a container that has none; None where the store cannot be written."""
     record = Record(
         container=container,
         purpose=Purpose.SUSPEND,
         taken=time.time(),
         boot=proc.boot_id(),
         group=(container.id,),
-        cgroup=str(known.cgroup),
-        own_network=known.own_network,
+        cgroup=str(known.cgroup) if known else "",
+        own_network=known.own_network if known else True,
         oom_score_adj=0,
         by_person=False,
     )
@@ -58,8 +69,10 @@ def _remember(host: Host, container: Container, known: runc.RuncContainer, reaso
         made = host.ledger.begin(record)
         made.decide(Verdict.VOID)
         made.mark(State.VOID, reason)
-    except StoreError as error:
+    except (StoreError, OSError) as error:
         log.error("%s: that it was stopped cannot be written down: %s", container.name, error)
+        return None
+    return made
 
 
 def _signal(pid: int, container: Container, *, limit: float) -> None:

@@ -6,15 +6,17 @@ import contextlib
 import logging
 import threading
 
-from guardian.host import docker_daemon, facts
+from guardian.host import docker_daemon, facts, gate
 from guardian.host.docker_engine import Engine, Events
 from guardian.model.errors import GuardianError, UnknownContainer
 from guardian.work import engine_cycle, guarded, pending
-from guardian.work.host import Host
+from guardian.work.checkpoint import line
+from guardian.work.host import Claims, Host
 
 log = logging.getLogger("guardian.watch")
 
 _TELLING = frozenset({"start", "pause", "unpause", "die", "rename", "update"})
+_COUNT_EVERY = 10.0
 _LOOK_AGAIN = 1.0
 """Seconds between looks for a dockerd that is not there: nothing tells when it is."""
 
@@ -22,15 +24,17 @@ _LOOK_AGAIN = 1.0
 class Watch:
     """Runs in a thread of its own as long as the worker does."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, claims: Claims) -> None:
         self._host = host
+        self._claims = claims
+        self._never = threading.Event()
         self._lock = threading.Lock()
         self._events: Events | None = None
         self._leave_alone = 0
+        self._held_for: dict[str, float] = {}
 
     def run(self) -> None:
         """Follow one dockerd after the other."""
-        pause = threading.Event()
         while True:
             try:
                 pid = docker_daemon.running_pid()
@@ -40,7 +44,49 @@ class Watch:
                 log.warning("following dockerd: %s", error)
             except Exception:  # this thread must not end while the worker lives
                 log.exception("following dockerd")
-            pause.wait(_LOOK_AGAIN)
+            self._never.wait(_LOOK_AGAIN)
+
+    def count_holds(self) -> None:
+        """In a thread of its own: end the holds whose time is over.
+
+        Time runs while dockerd is up and nothing works on the container; a hold made by a person has no end.
+        """
+        while not self._never.wait(_COUNT_EVERY):
+            try:
+                self._count()
+            except Exception:  # this thread must not end while the worker lives
+                log.exception("counting holds")
+
+    def _count(self) -> None:
+        holds = gate.holds()
+        self._held_for = {held: seconds for held, seconds in self._held_for.items() if held in holds}
+        if not holds or not docker_daemon.running_pid():
+            return
+        busy = self._claims.claimed()
+        for container_id in holds:
+            if container_id in busy or self._by_person(container_id):
+                continue
+            self._held_for[container_id] = self._held_for.get(container_id, 0.0) + _COUNT_EVERY
+            if self._held_for[container_id] >= self._host.config.hold_expiry:
+                self._expire(container_id)
+
+    def _by_person(self, container_id: str) -> bool:
+        checkpoint = self._host.ledger.pending(container_id)
+        try:
+            return checkpoint is not None and checkpoint.record().by_person
+        except GuardianError:
+            return False
+
+    def _expire(self, container_id: str) -> None:
+        try:
+            with contextlib.closing(Engine()) as engine:
+                container = engine.container(container_id)
+            with self._claims.claim([container], "expiry"):
+                log.info("%s", line(pending.expire(self._host, container)))
+        except UnknownContainer:
+            gate.lift(container_id)
+        except (GuardianError, OSError) as error:
+            log.error("the hold of %s expired and could not be ended: %s", container_id[:12], error)
 
     def let_go(self) -> None:
         """Close the connection to a dockerd that is about to stop: it would wait 5 s for us to do so."""

@@ -57,7 +57,7 @@ class Site:
         """Start a container of the test image; returns its id."""
         label = "--label guardian.enable=true " if guarded else ""
         return self.machine.succeed(
-            f"docker run -d --name {name} {label}{' '.join(options)} work:1 {command}"
+            f"docker run -d --stop-timeout 2 --name {name} {label}{' '.join(options)} work:1 {command}"
         ).strip()
 
     def redis(self, name: str, *options: str, value: str = "42", guarded: bool = True) -> Redis:
@@ -133,7 +133,7 @@ class Site:
 
     def wait_for(self, what: Callable[[], bool], *, timeout: float = 30.0) -> None:
         """Wait until something is true that only asking can tell."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * self.machine.slowness
         while not what():
             assert time.monotonic() < end, "it did not become true in time"
             time.sleep(0.1)

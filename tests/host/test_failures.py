@@ -35,7 +35,7 @@ def test_a_disk_that_fills_during_the_dump(site: Site) -> None:
     site.machine.succeed("systemctl restart guardian-worker")
     site.machine.wait_until_succeeds("guardianctl list | grep grows")
     try:
-        site.machine.succeed(f"dd if=/dev/zero of={STORE}/ballast bs=1M count=10")
+        site.machine.succeed(f"dd if=/dev/zero of={STORE}/ballast bs=1M count=56")
         told = site.machine.execute("guardianctl checkpoint grows 2>&1")[1]
         assert "failed" in told
         assert site.seen_in("grows").run_id == before.run_id

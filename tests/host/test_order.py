@@ -39,7 +39,8 @@ def test_a_dependent_waits_for_health(site: Site) -> None:
     site.machine.succeed("guardianctl checkpoint")
     site.machine.succeed("systemd-run --unit=asked guardianctl restore")
     site.machine.wait_until_succeeds("docker exec db true")
-    site.machine.succeed("sleep 2; [ $(docker inspect -f '{{.State.Running}}' app) = false ]")
+    site.machine.succeed("sleep 2; [ -z $(docker ps -q --filter name=app) ]")
+    assert set(site.list()) == {"app", "db"}, "the list does not wait for a start that waits"
     at = float(site.machine.succeed("date +%s.%N; docker exec db touch /healthy"))
     site.machine.wait_until_succeeds("docker exec app true")
     assert site.outcome("app") == "resumed"

@@ -31,7 +31,7 @@ def test_what_docker_says_of_a_held_container(site: Site) -> None:
     site.machine.succeed("guardianctl checkpoint held")
     site.wait_for(lambda: "guardian: checkpoint pending" in site.inspect("held", "{{.State.Error}}"))
     assert site.inspect("held", "{{.HostConfig.RestartPolicy.Name}}") == "always"
-    assert "guardianctl release" in site.machine.fail("docker start held")
+    assert "guardianctl release" in site.machine.fail("docker start held 2>&1")
     site.machine.succeed("docker stop held")
     site.machine.succeed("docker update --restart=always held")
     assert site.list()["held"]["state"] == "held"
@@ -99,17 +99,17 @@ def test_unlabelled_containers_are_untouched(site: Site) -> None:
 
 
 def test_release(site: Site) -> None:
-    before = site.redis("r")
-    site.machine.succeed("guardianctl checkpoint r")
-    assert "cold" in site.machine.succeed("guardianctl release --cold r || [ $? = 1 ]")
-    site.machine.wait_until_succeeds("docker exec r redis-cli ping")
-    assert site.seen_in("r").run_id != before.run_id
-    assert site.outcome("r") == "cold"
-    site.machine.succeed("guardianctl checkpoint r")
-    site.machine.succeed("guardianctl release --discard r")
-    assert site.inspect("r", "{{.State.Running}}") == "false"
-    site.machine.succeed("docker start r")
-    assert "not held" in site.machine.fail("guardianctl release r")
+    before = site.redis("rr")
+    site.machine.succeed("guardianctl checkpoint rr")
+    assert "cold" in site.machine.succeed("guardianctl release --cold rr || [ $? = 1 ]")
+    site.machine.wait_until_succeeds("docker exec rr redis-cli ping")
+    assert site.seen_in("rr").run_id != before.run_id
+    assert site.outcome("rr") == "cold"
+    site.machine.succeed("guardianctl checkpoint rr")
+    site.machine.succeed("guardianctl release --discard rr")
+    assert site.inspect("rr", "{{.State.Running}}") == "false"
+    site.machine.succeed("docker start rr")
+    assert "not held" in site.machine.fail("guardianctl release rr 2>&1")
 
 
 def test_exit_code_and_stop_after_a_restore(site: Site) -> None:

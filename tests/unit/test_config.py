@@ -57,7 +57,6 @@ def test_the_defaults() -> None:
         parallel=0,
         checkpoint_budget=600.0,
         container_timeout=120.0,
-        barrier_timeout=60.0,
         sync_timeout=60.0,
         restore_budget=900.0,
         restore_timeout=120.0,
