@@ -4,5 +4,14 @@ from .errors import CommandFailed, MachineError, TimedOut
 from .machine import Machine
 from .network import Network
 from .nspawn import ContainerHost
+from .vm import VirtualMachine
 
-__all__ = ["CommandFailed", "ContainerHost", "Machine", "MachineError", "Network", "TimedOut"]
+__all__ = [
+    "CommandFailed",
+    "ContainerHost",
+    "Machine",
+    "MachineError",
+    "Network",
+    "TimedOut",
+    "VirtualMachine",
+]

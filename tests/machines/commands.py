@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import FrameType
 from typing import IO
 
 from .errors import CommandFailed, TimedOut
@@ -45,16 +47,19 @@ def started(
     env: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process in a session of its own for as long as the block lasts."""
-    process = subprocess.Popen(
-        argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env, start_new_session=True
-    )
+    process: subprocess.Popen[bytes] | None = None
     try:
+        with interrupts_later():
+            process = subprocess.Popen(
+                argv, stdin=stdin, stdout=stdout, stderr=stderr, env=env, start_new_session=True
+            )
         yield process
     finally:
-        kill_session(process)
-        for stream in (process.stdin, process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
+        if process is not None:
+            kill_session(process)
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
 
 
 def run(
@@ -106,3 +111,36 @@ def wait_until(happened: Callable[[], bool], *, timeout: float, what: str, every
         if time.monotonic() > deadline:
             raise TimedOut(f"not within {timeout:g} s: {what}")
         time.sleep(every)
+
+
+def catch_signals() -> None:
+    """Let SIGTERM and SIGHUP unwind the stack as Ctrl-C does, where nobody else handles them."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+@contextlib.contextmanager
+def interrupts_later() -> Iterator[None]:
+    """Let a block end before Ctrl-C, SIGTERM or SIGHUP interrupt: what it makes is then known and can be removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    catch_signals()
+    arrived: list[int] = []
+    usual = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    caught = {number: handler for number, handler in usual.items() if callable(handler)}
+    for number in caught:
+        signal.signal(number, lambda number, _frame: arrived.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in caught.items():
+            signal.signal(number, handler)
+    if arrived:
+        signal.raise_signal(arrived[0])

@@ -14,8 +14,8 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+from . import cache
 from .commands import run, wait_until
-from .errors import CommandFailed
 
 SIZE = "8G"
 IMAGE = "host.img"
@@ -30,16 +30,25 @@ def make(root: Path, target: Path) -> None:
     (root / "usr").rename(target / "usr")
     for path in ("usr", ".usr/upper", ".usr/work"):
         (root / path).mkdir(parents=True)
+    make_whole(root, target / IMAGE)
+
+
+def make_whole(root: Path, image: Path) -> None:
+    """Make an ext4 image of a whole root."""
+    cache.require_commands({"mke2fs": "e2fsprogs"})
     options = "root_owner=0:0,lazy_itable_init=1"
-    run(
-        ["mke2fs", "-q", "-t", "ext4", "-d", str(root), "-E", options, str(target / IMAGE), SIZE], timeout=300
-    )
+    run(["mke2fs", "-q", "-t", "ext4", "-d", str(root), "-E", options, str(image), SIZE], timeout=300)
 
 
 def clone(base: Path, folder: Path) -> None:
     """Copy the image into a machine's folder."""
     (folder / "root").mkdir()
-    run(["cp", "--sparse=auto", "--reflink=auto", str(base / IMAGE), str(folder / IMAGE)], timeout=300)
+    copy(base / IMAGE, folder / IMAGE)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy an image without its holes."""
+    run(["cp", "--sparse=auto", "--reflink=auto", str(source), str(target)], timeout=300)
 
 
 def mount_command(base: Path, folder: Path) -> str:
@@ -49,10 +58,15 @@ def mount_command(base: Path, folder: Path) -> str:
     return " && ".join(
         shlex.join(argv)
         for argv in (
-            ["mount", "-t", "ext4", "-o", "loop", str(folder / IMAGE), str(root)],
+            mount_argv(folder / IMAGE, root),
             ["mount", "-t", "overlay", "-o", overlay, "overlay", str(root / "usr")],
         )
     )
+
+
+def mount_argv(image: Path, target: Path) -> list[str]:
+    """The command that mounts an image."""
+    return ["mount", "-t", "ext4", "-o", "loop", str(image), str(target)]
 
 
 def cut_power(root: Path) -> None:
@@ -67,16 +81,6 @@ def cut_power(root: Path) -> None:
 def wait_until_detached(folder: Path) -> None:
     """Wait until no file in a folder is behind a loop device. Raises `TimedOut`."""
     wait_until(lambda: not any(_loops(folder)), timeout=DETACH_TIMEOUT, what=f"{folder} off its loop device")
-
-
-def detach(folder: Path) -> None:
-    """Take away the loop devices with files in a folder."""
-    for device in _loops(folder):
-        try:
-            run(["losetup", "--detach", f"/dev/{device}"], timeout=30)
-        except CommandFailed:
-            if device in _loops(folder):
-                raise
 
 
 def _loops(folder: Path) -> Iterator[str]:

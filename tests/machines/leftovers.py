@@ -12,14 +12,12 @@ import contextlib
 import json
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import FrameType
 
 from . import cache, cgroups, disk
-from .commands import run, wait_until
+from .commands import interrupts_later, run, wait_until
 from .errors import MachineError
 
 SLOTS = 250
@@ -87,8 +85,7 @@ class Record:
     def new(cls, kind: str) -> Record:
         """A record with a name and number that no other live one has. Raises `MachineError` when all are taken."""
         remove_dead()
-        _catch_signals()
-        with cache.lock(LOCK):
+        with interrupts_later(), cache.lock(LOCK):
             taken = {record.slot for record in _all()}
             slot = next((number for number in range(1, SLOTS) if number not in taken), None)
             if slot is None:
@@ -96,7 +93,7 @@ class Record:
             record = cls(f"{kind}{slot}", slot, Process.of(os.getpid()))
             record.folder.mkdir(mode=0o700)
             record.save()
-        _ours.append(record)
+            _ours.append(record)
         return record
 
     def save(self) -> None:
@@ -175,15 +172,3 @@ def _remove_ours() -> None:
     for record in reversed(_ours.copy()):
         if record.owner.pid == os.getpid():
             record.remove()
-
-
-def _catch_signals() -> None:
-    """Let SIGTERM and SIGHUP unwind the stack as Ctrl-C does, where nobody else handles them."""
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, _interrupt)
-
-
-def _interrupt(number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt(signal.Signals(number).name)

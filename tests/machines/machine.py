@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import os
 import shlex
 import subprocess
 import time
@@ -30,7 +31,8 @@ class Machine(abc.ABC):
     """A host with systemd and docker that can be rebooted, switched off and cut off.
 
     `name` is unique among the machines that run now. A machine is a context manager: it is up inside the block
-    and leaves nothing behind after it.
+    and leaves nothing behind after it. A block left by an exception first saves the logs to the folder that the
+    environment variable `GUARDIAN_TEST_LOGS` names, if it does.
     """
 
     name: str
@@ -78,6 +80,10 @@ class Machine(abc.ABC):
         """The command of this computer that runs a program in the machine as root. Raises `MachineError` when off."""
 
     @abc.abstractmethod
+    def console_text(self) -> str:
+        """What the machine wrote to its console."""
+
+    @abc.abstractmethod
     def full_journal(self) -> str:
         """The text of the journal of all boots; works whether the machine is on or off."""
 
@@ -95,7 +101,12 @@ class Machine(abc.ABC):
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        folder = os.environ.get("GUARDIAN_TEST_LOGS")
+        try:
+            if kind is not None and folder:
+                self.save_logs(Path(folder))
+        finally:
+            self.close()
 
     def run(
         self,
@@ -223,6 +234,12 @@ class Machine(abc.ABC):
         options += [f"--unit={unit}"] if unit else []
         options += [f"--after-cursor={since_cursor}"] if since_cursor else []
         return self.succeed(shlex.join(["journalctl", *options]))
+
+    def save_logs(self, folder: Path) -> None:
+        """Write the journal of all boots and the console to files in a folder of this computer."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{self.name}.journal.txt").write_text(self.full_journal())
+        (folder / f"{self.name}.console.txt").write_text(self.console_text())
 
     def boot_id(self) -> str:
         """What differs after each boot."""

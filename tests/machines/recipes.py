@@ -21,10 +21,7 @@ HOST_PACKAGES = (
     *("iproute2", "iptables", "nftables", "conntrack"),
     *("python3-docker", "python3-dbus-next", "python3-pystemd", "python3-toml"),
 )
-VM_PACKAGES = (
-    *("openssh-server", "apparmor", "linux-image-cloud-amd64", "kmod", "udev", "initramfs-tools"),
-    *("systemd-resolved",),
-)
+VM_PACKAGES = (*("openssh-server", "apparmor", "linux-image-cloud-amd64", "kmod", "udev", "initramfs-tools"),)
 NEEDLESS = ("usr/share/doc/*", "usr/share/man/*", "usr/share/locale/*", "usr/share/info/*")
 APT_CACHES = (
     "var/cache/apt/*",
@@ -52,14 +49,21 @@ ExecStart=ip route add default via ${GATEWAY}
 [Install]
 WantedBy=sysinit.target
 """
+# A clone lives for minutes: nothing is to be looked after in the background.
 QUIET_UNITS = (
-    # A clone lives for minutes: nothing is to be looked after in the background.
     *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "fstrim.timer"),
     *("e2scrub_all.timer", "e2scrub_reap.service", "man-db.timer", "logrotate.timer"),
-    # The devices in sight belong to this machine.
+)
+# The devices that a container host sees belong to this machine.
+DEVICE_UNITS = (
     *("systemd-udevd.service", "systemd-udevd-control.socket", "systemd-udevd-kernel.socket"),
     *("systemd-udevd-varlink.socket", "systemd-udev-trigger.service", "systemd-udev-settle.service"),
 )
+APPARMOR_KEPT = (
+    *("abi", "abstractions", "disable", "force-complain", "local", "tunables"),
+    *("runc", "unprivileged_userns"),
+)
+JOURNAL = "[Journal]\nStorage=persistent\nRateLimitBurst=0\n"
 CRIU_WRAPPER = """\
 #!/bin/sh
 LD_PRELOAD=/usr/lib/guardian-test/rlimit_shim.so exec /usr/lib/guardian-test/criu "$@"
@@ -80,6 +84,8 @@ class Recipe:
     enable: tuple[str, ...] = ()
     mask: tuple[str, ...] = ()
     removed: tuple[str, ...] = NEEDLESS + APT_CACHES
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Folders of which only these entries stay."""
     extra: str = ""
     """What else the result depends on."""
 
@@ -116,15 +122,34 @@ def container_host(suite: str) -> Recipe:
         packages=HOST_PACKAGES,
         files={
             "etc/systemd/system/guardian-test-address.service": ADDRESS_UNIT,
-            "etc/systemd/journald.conf.d/guardian-test.conf": "[Journal]\nStorage=persistent\nRateLimitBurst=0\n",
+            "etc/systemd/journald.conf.d/guardian-test.conf": JOURNAL,
             "etc/hostname": "guardian-test\n",
-            "etc/hosts": "127.0.0.1 localhost guardian-test\n::1 localhost\n",
         },
         # CRIU 4.1.1 fails on kernels from 6.16 on, and a container host has the kernel of this machine.
         newer=() if suite == "forky" else ("criu", "libcompel1", "libnet9", "libnl-3-200"),
         enable=("guardian-test-address.service",),
-        mask=QUIET_UNITS,
+        mask=QUIET_UNITS + DEVICE_UNITS,
         extra=image().digest + (shim_source().read_text() if lacks_resource_capability() else ""),
+    )
+
+
+def virtual_machine() -> Recipe:
+    """A machine with a kernel of its own, and what that one can do (soft-dirty, AppArmor, cgroup controllers)."""
+    return Recipe(
+        name="vm",
+        suite="trixie",
+        packages=HOST_PACKAGES + VM_PACKAGES,
+        files={
+            # The way in for the tests; the card on the network that has peers is told its address at each clone.
+            "etc/systemd/network/80-control.network": "[Match]\nName=en*\n[Network]\nDHCP=yes\n",
+            "etc/systemd/journald.conf.d/guardian-test.conf": JOURNAL,
+            "etc/hostname": "guardian-test\n",
+            "etc/fstab": "/dev/vda / ext4 errors=remount-ro 0 1\n",
+        },
+        mask=(*QUIET_UNITS, "networking.service", "ifupdown-pre.service"),
+        # The profiles of a hundred desktop programs take half a minute to load.
+        only={"etc/apparmor.d": APPARMOR_KEPT},
+        extra=image().digest,
     )
 
 

@@ -53,6 +53,36 @@ def container_host(suite: str, boot: Callable[[Path], Machine]) -> Path:
     return cache.built(recipe.name, recipe.digest, build)
 
 
+def virtual_machine(boot: Callable[[Path], Machine]) -> Path:
+    """A folder with `kernel`, `initrd`, `disk.img` and the ssh key `key` for root."""
+    recipe = recipes.virtual_machine()
+
+    def build(target: Path) -> None:
+        tar = image_tar()
+        target.mkdir()
+        root = target / "root"
+        _debian(recipe, root)
+        _authorize_key(root, target / "key")
+        _import_image(boot(root), tar)
+        _forget_identity(root)
+        # Not before: while it is booted as a container it would wait for an address.
+        run(["systemctl", f"--root={root}", "--quiet", "enable", "systemd-networkd", "ssh"], timeout=60)
+        for name, pattern in (("kernel", "vmlinuz-*"), ("initrd", "initrd.img-*")):
+            next((root / "boot").glob(pattern)).rename(target / name)
+        disk.make_whole(root, target / "disk.img")
+        cache.remove_tree(root)
+
+    return cache.built(recipe.name, recipe.digest, build)
+
+
+def _authorize_key(root: Path, key: Path) -> None:
+    """Make an ssh key with which root may enter."""
+    cache.require_commands({"ssh-keygen": "openssh-client"})
+    run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "guardian-test", "-f", str(key)], timeout=30)
+    _write(root, "root/.ssh/authorized_keys", key.with_suffix(".pub").read_text(), 0o600)
+    (root / "root/.ssh").chmod(0o700)
+
+
 def _debian(recipe: Recipe, root: Path) -> None:
     """Make a Debian root after a recipe."""
     cache.require_commands({"debootstrap": "debootstrap"})
@@ -87,6 +117,11 @@ def _debian(recipe: Recipe, root: Path) -> None:
             run(["systemctl", f"--root={root}", "--quiet", verb, *units], timeout=60)
     (root / "etc/resolv.conf").unlink(missing_ok=True)
     _remove(root, recipe.removed)
+    for folder, kept in recipe.only.items():
+        _remove(
+            root,
+            tuple(f"{folder}/{path.name}" for path in (root / folder).iterdir() if path.name not in kept),
+        )
 
 
 def _write(root: Path, path: str, text: str, mode: int = 0o644) -> None:

@@ -13,8 +13,7 @@ from pathlib import Path
 from . import cache, cgroups
 from .commands import run
 from .errors import MachineError
-from .machine import Machine
-from .nspawn import ContainerHost
+from .local import LocalMachine
 
 FOLDERS = (cache.folder("run"), Path("/run/systemd/nspawn/propagate"))
 DUMP = """\
@@ -46,7 +45,7 @@ def _check(fact: bool, what: str) -> None:
         raise MachineError(f"smoke: {what}")
 
 
-def _try_containers(machine: Machine) -> None:
+def _try_containers(machine: LocalMachine) -> None:
     """A container as another user, dumped for real."""
     with _step("docker run, redis answers"):
         machine.succeed("docker run -d --name redis --user 65534 -p 6379:6379 work:1 redis-server --save ''")
@@ -57,7 +56,7 @@ def _try_containers(machine: Machine) -> None:
     machine.succeed("docker rm --force redis")
 
 
-def _try_life(machine: Machine) -> None:
+def _try_life(machine: LocalMachine) -> None:
     """Reboot, power cut, shutdown."""
     boots = [machine.boot_id()]
     with _step("reboot, docker answers"):
@@ -82,7 +81,7 @@ def _try_life(machine: Machine) -> None:
     )
 
 
-def _try_peer(host: ContainerHost) -> None:
+def _try_peer(host: LocalMachine) -> None:
     """A peer outside reaches a published port."""
     argv = [sys.executable, "-c", PEER, host.address]
     host.succeed("docker run -d --rm --name redis -p 6379:6379 work:1 redis-server --protected-mode no")
@@ -120,7 +119,7 @@ def _command_lines() -> Iterator[str]:
             yield path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
-def smoke(make: Callable[[], Machine]) -> None:
+def smoke(make: Callable[[], LocalMachine]) -> None:
     """Try one machine. Raises `MachineError` or `CommandFailed` at the first thing that is not as it should be."""
     with _step("all"):
         with _step("clone"):
@@ -132,8 +131,7 @@ def smoke(make: Callable[[], Machine]) -> None:
                 machine.wait_for_docker()
             machine.write("/root/folder/text", "some text\n", mode=0o600)
             _check(machine.read("/root/folder/text") == "some text\n", "write and read")
-            if isinstance(machine, ContainerHost):
-                _try_peer(machine)
+            _try_peer(machine)
             _try_containers(machine)
             _try_life(machine)
     left = _traces(machine.name)

@@ -97,7 +97,8 @@ def test_as_many_threads_as_the_limit_allows(rebooted: tuple[Site, Before]) -> N
 
 def test_the_oom_score_is_the_containers(rebooted: tuple[Site, Before]) -> None:
     site, _ = rebooted
-    init = site.inspect("redis", "{{.State.Pid}}")
+    cgroup = f"/sys/fs/cgroup/system.slice/docker-{site.inspect('redis', '{{.Id}}')}.scope"
+    init = site.machine.succeed(f"head -1 {cgroup}/cgroup.procs").strip()
     assert site.machine.succeed(f"cat /proc/{init}/oom_score_adj").strip() == "0"
 
 
