@@ -36,6 +36,8 @@ log = logging.getLogger("guardian.worker")
 _EXTENSION = 60
 """Seconds asked of systemd again and again while a job of a unit runs; the job's own budget is its limit."""
 _EXTEND_EVERY = 20.0
+_NOT_DONE = 70
+"""Exit status for a unit whose call had no results at all: guardian-restore.service then calls the emergency unit."""
 _PATIENCE = 120.0
 """Seconds that a job of systemd's waits for another one to end."""
 
@@ -93,7 +95,7 @@ class Caller:
         if self.plain:
             if error is not None:
                 self._send(f"say guardian: {error}\n")
-            self._send(f"exit {status.value}\n")
+            self._send(f"exit {status.value if error is None else _NOT_DONE}\n")
             return
         shown = None if error is None else {"name": error.name, "text": str(error)}
         self._send(json.dumps({"done": status.value, "results": results, "error": shown}) + "\n")

@@ -226,6 +226,8 @@ class Ledger:
             names = sorted(os.listdir(folder))
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise StoreError("the store cannot be read", str(error), hint=f"look at {self.store}") from error
         return [Checkpoint(folder / name) for name in names]
 
     def all(self) -> Iterator[Checkpoint]:

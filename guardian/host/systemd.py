@@ -39,9 +39,11 @@ def main_pid(unit: str) -> int:
     return int(_property(unit, b"Service", b"MainPID", b"u"))
 
 
-def started_at(unit: str) -> float:
-    """Wall-clock seconds at which the main process of a service was started."""
-    return int(_property(unit, b"Service", b"ExecMainStartTimestamp", b"t")) / 1e6
+def start_times(unit: str) -> tuple[float, float]:
+    """Wall-clock seconds at which the main process of a service was started, and at which it was ready."""
+    begun = int(_property(unit, b"Service", b"ExecMainStartTimestamp", b"t"))
+    ready = int(_property(unit, b"Unit", b"ActiveEnterTimestamp", b"t"))
+    return begun / 1e6, ready / 1e6
 
 
 def active_state(unit: str) -> str:

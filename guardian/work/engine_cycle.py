@@ -71,14 +71,17 @@ def engine_is_up(host: Host, *, say: Say) -> list[Result]:
 
 
 def _without_checkpoint(host: Host, found: guarded.Guarded, known: set[str], *, say: Say) -> list[Result]:
-    """Guarded containers that this dockerd has started from zero, because nothing had been saved: never silently."""
-    begun = systemd.started_at(docker_daemon.UNIT)
+    """Guarded containers that this dockerd has started from zero, because nothing had been saved: never silently.
+
+    dockerd starts them before it says that it is ready; what a person starts comes later.
+    """
+    begun, ready = systemd.start_times(docker_daemon.UNIT)
     results = []
     for member in found.members:
         container = member.container
         if container.id in known or not container.running or gate.restored(container.id):
             continue
-        if _seconds(container.started_at) >= begun:
+        if begun <= _seconds(container.started_at) <= ready and not pending.is_noted(host, container):
             results.append(
                 stop.note_cold(host, container, "the host or dockerd went down without a checkpoint")
             )

@@ -73,6 +73,12 @@ def _is_of(checkpoint: Checkpoint, container: Container) -> bool:
         return False
 
 
+def is_noted(host: Host, container: Container) -> bool:
+    """Whether the newest record is of this very start of the container."""
+    newest = host.ledger.of(container.id)[-1:]
+    return bool(newest) and _is_of(newest[0], container)
+
+
 def waits(host: Host, container: Container) -> bool:
     """Whether the container is down or about to be, and has a checkpoint that may be restored."""
     checkpoint = host.ledger.pending(container.id)

@@ -6,7 +6,7 @@ import logging
 
 from guardian.host import gate, paths, runc
 from guardian.host.ledger import Checkpoint
-from guardian.model.errors import GuardianError
+from guardian.model.errors import GuardianError, StoreError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Aftermath, Purpose, State, Verdict
 from guardian.work.host import Host, Say
@@ -19,7 +19,12 @@ _UNSETTLED = frozenset({State.FROZEN, State.LOCKED, State.DUMPED, State.DURABLE,
 
 def recover(host: Host, *, say: Say) -> None:
     """Settle what another worker left; await dumps that are still under way."""
-    for checkpoint in list(host.ledger.all()):
+    try:
+        found = list(host.ledger.all())
+    except StoreError as error:
+        log.error("%s", error)
+        found = []
+    for checkpoint in found:
         if checkpoint.result() is not None or not _unsettled(checkpoint):
             continue
         try:

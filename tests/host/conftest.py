@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,24 +20,6 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("deb")
     subprocess.run([_REPOSITORY / "packaging" / "build.sh", folder], check=True, timeout=300)
     return next(folder.glob("*.deb"))
-
-
-@pytest.fixture
-def fresh_site(package: Path) -> Iterator[Callable[[], Site]]:
-    """Makes hosts of a test's own, with the package installed."""
-    hosts: list[ContainerHost] = []
-
-    def make() -> Site:
-        host = ContainerHost()
-        hosts.append(host)
-        host.start()
-        made = Site(host)
-        made.install(package)
-        return made
-
-    yield make
-    for host in hosts:
-        host.close()
 
 
 @pytest.fixture(scope="module")
