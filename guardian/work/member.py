@@ -15,20 +15,20 @@ import threading
 import time
 from pathlib import Path
 
-from guardian.host import criu_config, durable, facts, gate, netns, paths, proc, runc, tcp_repair
+from guardian.host import criu_config, durable, gate, netns, paths, proc, runc
 from guardian.host.cgroup import Cgroup
-from guardian.host.command import CommandFailed, run
+from guardian.host.command import run
 from guardian.host.ledger import Checkpoint, Record
 from guardian.model.container import Container
 from guardian.model.errors import CannotSave, GuardianError
 from guardian.model.outcome import Outcome, Result
-from guardian.model.states import Aftermath, Purpose, State, Verdict, aftermath
+from guardian.model.states import Aftermath, Purpose, State, Verdict
 from guardian.work.barrier import Barrier
 from guardian.work.host import Budget, Host
+from guardian.work.settle import KILL_LIMIT, release_running, settle
 
 _FREEZE_LIMIT = 10.0
 _EXEC_LIMIT = 10.0
-_KILL_LIMIT = 20.0
 _GHOST_LIMIT = 1 << 30
 _MOST_SECONDS = 1200.0
 """No wait is longer than a whole shutdown may take, whatever the budget."""
@@ -271,7 +271,7 @@ class MemberCheckpoint:
         process = self._process
         if process is not None:
             try:
-                process.wait(timeout=_KILL_LIMIT if not self.failed else 5.0)
+                process.wait(timeout=KILL_LIMIT if not self.failed else 5.0)
             except subprocess.TimeoutExpired:
                 self._end_criu(process)
         self._socket.unlink(missing_ok=True)
@@ -297,7 +297,7 @@ class MemberCheckpoint:
         for pid in runc.criu_below(process.pid):
             os.kill(pid, signal.SIGKILL)
         try:
-            process.wait(timeout=_KILL_LIMIT)
+            process.wait(timeout=KILL_LIMIT)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -315,64 +315,6 @@ class MemberCheckpoint:
         return Result(
             self.container.id, self.container.name, outcome, self.reason, seconds, self.checkpoint.id
         )
-
-
-def settle(
-    checkpoint: Checkpoint, known: runc.RuncContainer | None, container: Container, reason: str = ""
-) -> Aftermath:
-    """Look at a dump whose runc and CRIU are gone, and bring container and record to an end that agree."""
-    cgroup = Cgroup(known.cgroup if known else Path(checkpoint.record().cgroup))
-    verdict = checkpoint.verdict()
-    snapshot = checkpoint.purpose() is Purpose.SNAPSHOT
-    if verdict is Verdict.COMMIT and not snapshot:
-        # CRIU's kill may still be on its way.
-        cgroup.wait("populated", False, limit=2.0)
-    alive = cgroup.populated()
-    if verdict is None:
-        verdict = checkpoint.decide(Verdict.VOID)
-    if snapshot and verdict is Verdict.COMMIT:
-        checkpoint.mark(State.COMMITTED)
-        if alive and known is not None:
-            release_running(known, container, checkpoint)
-        return Aftermath.HELD
-    what = aftermath(verdict, alive=alive, frozen=cgroup.frozen())
-    if what is Aftermath.KILL:
-        cgroup.kill(limit=_KILL_LIMIT)
-        what = Aftermath.HELD
-    if what is Aftermath.HELD:
-        checkpoint.mark(State.COMMITTED)
-        # runc refuses to delete a paused container, and dockerd would wait for it.
-        cgroup.thaw()
-        checkpoint.mark(State.KILLED)
-        gate.allow_exec(container.id)
-        facts.forget(container.id)
-        return what
-    checkpoint.mark(State.VOID, reason)
-    if alive and known is not None:
-        release_running(known, container, checkpoint)
-    else:
-        gate.allow_exec(container.id)
-    gate.lift(container.id)
-    return what
-
-
-def release_running(known: runc.RuncContainer, container: Container, checkpoint: Checkpoint) -> None:
-    """Heal, unlock and thaw a container that goes on."""
-    cgroup = Cgroup(known.cgroup)
-    healed = tcp_repair.switch_off(cgroup.pids())
-    if healed:
-        log.warning("%s: %d sockets taken out of repair mode, CRIU had been killed", container.name, healed)
-        checkpoint.mark(State.TAINTED, f"healed {healed} sockets")
-    if known.own_network:
-        try:
-            netns.unlock(known.pid)
-        except CommandFailed as error:
-            log.error("%s: its network cannot be unlocked: %s", container.name, error)
-    if not container.paused:
-        cgroup.thaw()
-    gate.allow_exec(container.id)
-    if checkpoint.purpose() is Purpose.SUSPEND:
-        gate.lift(container.id)
 
 
 def _wait_for_exit(pid: int, *, limit: float) -> None:

@@ -10,7 +10,7 @@ from guardian.model.errors import GuardianError, StoreError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Aftermath, Purpose, State, Verdict
 from guardian.work.host import Host, Say
-from guardian.work.member import settle
+from guardian.work.settle import settle
 
 log = logging.getLogger("guardian.recover")
 

@@ -131,6 +131,20 @@ class Site:
         self.machine.reboot()
         self.wait_restored()
 
+    def poweroff(self) -> None:
+        """`systemctl poweroff`, switch on again, until everything is back."""
+        self.machine.poweroff()
+        self.machine.start()
+        self.wait_restored()
+
+    def stop_docker(self) -> None:
+        """`systemctl stop docker`, then start it, until everything is back."""
+        self.machine.succeed("systemctl stop docker.service docker.socket", timeout=180)
+        self.machine.succeed(
+            "systemctl reset-failed docker.service; systemctl start docker.service", timeout=180
+        )
+        self.wait_restored()
+
     def wait_for(self, what: Callable[[], bool], *, timeout: float = 30.0) -> None:
         """Wait until something is true that only asking can tell."""
         end = time.monotonic() + timeout * self.machine.slowness
