@@ -24,6 +24,7 @@ from guardian.model.container import Container
 from guardian.model.errors import BadInput, EngineUnavailable, GuardianError
 from guardian.model.outcome import Result
 from guardian.model.states import Purpose
+from guardian.model.wording import printable
 from guardian.work import engine_cycle, guarded, pending, recover, release
 from guardian.work.checkpoint import checkpoint, goes_on
 from guardian.work.host import Budget, Claims, Host
@@ -38,6 +39,8 @@ _EXTENSION = 60
 _EXTEND_EVERY = 20.0
 _NOT_DONE = 70
 """Exit status for a unit whose call had no results at all: guardian-restore.service then calls the emergency unit."""
+_LONGEST_JOB = 1140.0
+"""Seconds after which no more time is asked for, whatever the job is doing: reboot.target forces after 30 minutes."""
 _PATIENCE = 120.0
 """Seconds that a job of systemd's waits for another one to end."""
 
@@ -63,6 +66,7 @@ class Caller:
 
     def say(self, text: str) -> None:
         """One line of progress, to the journal as well."""
+        text = printable(text)
         log.info("%s", text)
         if self.plain:
             self._send(f"say guardian: {text}\n")
@@ -75,7 +79,9 @@ class Caller:
         ended = threading.Event()
 
         def extend() -> None:
-            while not ended.wait(_EXTEND_EVERY):
+            for _ in range(int(_LONGEST_JOB / _EXTEND_EVERY)):
+                if ended.wait(_EXTEND_EVERY):
+                    return
                 self._send(f"extend {_EXTENSION}\n")
 
         if self.plain:
@@ -94,7 +100,7 @@ class Caller:
         """The last answer."""
         if self.plain:
             if error is not None:
-                self._send(f"say guardian: {error}\n")
+                self._send(f"say guardian: {printable(str(error))}\n")
             self._send(f"exit {status.value if error is None else _NOT_DONE}\n")
             return
         shown = None if error is None else {"name": error.name, "text": str(error)}
@@ -114,13 +120,14 @@ class Worker:
     def __init__(self, config: Config) -> None:
         self._host = Host.of(config)
         self._claims = Claims()
+        self._stopping = threading.Event()
         self._watch = Watch(self._host, self._claims)
 
     def run(self) -> None:
         """Serve until SIGTERM."""
         gate.make_folders()
         self._link_store()
-        recover.recover(self._host, say=lambda text: log.info("%s", text))
+        signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=self._leave, name="leave").start())
         threading.Thread(target=self._watch.run, name="events", daemon=True).start()
         threading.Thread(target=self._watch.count_holds, name="holds", daemon=True).start()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
@@ -131,9 +138,17 @@ class Worker:
             listening.listen(16)
             temporary.rename(paths.WORKER_SOCKET)
             systemd.notify("READY=1")
+            # After it, since it may wait for a dump that another worker has begun; calls wait in the socket's queue.
+            recover.recover(self._host, say=lambda text: log.info("%s", text))
             while True:
                 connection, _ = listening.accept()
                 threading.Thread(target=self._serve, args=(connection,), name="call", daemon=True).start()
+
+    def _leave(self) -> None:
+        """SIGTERM: jobs are let come to their end first; the unit's TimeoutStopSec is the limit on the way down."""
+        self._stopping.set()
+        self._claims.wait_until_free(limit=_PATIENCE)
+        os._exit(0)
 
     def _link_store(self) -> None:
         """The link that /bin/sh follows to the store."""
@@ -179,12 +194,14 @@ class Worker:
         return calls[request.call](request, caller)
 
     def _engine_stops(self, _request: Request, caller: Caller) -> list[Result]:
-        # A restore under way is let come to its end: what it has not begun stays in the ledger.
+        # A restore under way begins nothing new: what it has not begun stays in the ledger.
+        self._stopping.set()
         self._claims.wait_until_free(limit=_PATIENCE)
         busy = self._claims.claimed()
-        with self._claims.claim([item for item in facts.kept() if item.id not in busy], "checkpoint"):
+        free = [item for item in facts.kept() if item.id not in busy]
+        with self._claims.claim(free, "checkpoint"):
             try:
-                return engine_cycle.engine_stops(self._host, say=caller.say)
+                return engine_cycle.engine_stops(self._host, free, say=caller.say)
             finally:
                 self._watch.let_go()
 
@@ -193,8 +210,9 @@ class Worker:
             return engine_cycle.engine_died(self._host, say=caller.say)
 
     def _engine_is_up(self, _request: Request, caller: Caller) -> list[Result]:
-        with self._claims.claim(self._containers(), "restore", wait=_PATIENCE):
-            return engine_cycle.engine_is_up(self._host, say=caller.say)
+        self._stopping.clear()
+        with self._claims.claim(self._containers(), "restore", wait=self._host.config.restore_budget):
+            return engine_cycle.engine_is_up(self._host, stopping=self._stopping, say=caller.say)
 
     def _checkpoint(self, request: Request, caller: Caller) -> list[Result]:
         containers = self._containers()
@@ -226,7 +244,7 @@ class Worker:
         with self._claims.claim([item for item in containers if item.id in ids], "restore"):
             caller.accept()
             ready, results = pending.sort_out(self._host, containers, ids, say=caller.say)
-            return results + restore(self._host, found.graph, ready, say=caller.say)
+            return results + restore(self._host, found.graph, ready, stopping=self._stopping, say=caller.say)
 
     def _release(self, request: Request, caller: Caller) -> list[Result]:
         containers = self._containers()
@@ -259,7 +277,6 @@ class Worker:
 def main() -> int:
     """Entry point of guardian-worker.service."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     begun = time.monotonic()
     try:
         config = load_config()

@@ -36,6 +36,13 @@ class Cgroup:
         """Whether every task is frozen."""
         return self.event("frozen")
 
+    def asked_to_freeze(self) -> bool:
+        """Whether somebody has frozen it and nobody has thawed it since; False where it is gone."""
+        try:
+            return (self.path / "cgroup.freeze").read_text().strip() == "1"
+        except OSError:
+            return False
+
     def populated(self) -> bool:
         """Whether any process lives in it or below."""
         return self.event("populated")

@@ -33,20 +33,24 @@ def run(
 ) -> Finished:
     """Run a program for at most `limit` seconds; raises CommandFailed, for an exit status only where `check`."""
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             list(argv),
-            input=text,
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            check=False,
             errors="replace",
-            timeout=limit,
             env={**os.environ, **(environment or {})},
         )
     except FileNotFoundError as error:
         raise CommandFailed(f"{argv[0]} is not there", str(error)) from error
+    try:
+        output, errors = process.communicate(text, timeout=limit)
     except subprocess.TimeoutExpired as error:
+        # Killed and left behind: a process in uninterruptible sleep would keep us waiting as well.
+        process.kill()
         raise CommandFailed(f"{argv[0]} took longer than {limit:g} s") from error
-    if check and done.returncode != 0:
-        raise CommandFailed(f"{' '.join(argv[:3])} failed with {done.returncode}", done.stderr.strip()[-500:])
-    return Finished(done.returncode, done.stdout, done.stderr)
+    done = Finished(process.returncode, output, errors)
+    if check and done.status != 0:
+        raise CommandFailed(f"{' '.join(argv[:3])} failed with {done.status}", done.errors.strip()[-500:])
+    return done

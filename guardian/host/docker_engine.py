@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import docker
 import docker.errors
@@ -15,9 +16,13 @@ import requests.exceptions
 from guardian.model.container import Attachment, Container, Healthcheck, Mount, RestartPolicy
 from guardian.model.errors import EngineUnavailable, GuardianError, UnknownContainer
 
+_Client = TypeVar("_Client")
 _NANOSECONDS = 1e9
 _DEFAULT_HEALTH_TIMEOUT = 30.0
 _DEFAULT_STOP_TIMEOUT = 10.0
+
+
+log = logging.getLogger("guardian.docker")
 
 
 class StartRefused(GuardianError):
@@ -45,12 +50,20 @@ class Events:
         self._api.close()
 
 
+def _connect(kind: Callable[..., _Client], limit: int) -> _Client:
+    """A client of dockerd's; making one already asks dockerd something. Raises EngineUnavailable."""
+    try:
+        return kind(base_url="unix:///run/docker.sock", timeout=limit)
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        raise EngineUnavailable("dockerd does not answer", str(error)) from error
+
+
 class Engine:
     """One connection to dockerd; use one for each thread."""
 
     def __init__(self, *, limit: float = 30.0) -> None:
         self._limit = limit
-        self._client = docker.DockerClient(base_url="unix:///run/docker.sock", timeout=int(limit))
+        self._client = _connect(docker.DockerClient, int(limit))
 
     def close(self) -> None:
         """Give the connection back."""
@@ -66,7 +79,8 @@ class Engine:
     def containers(self, known: Mapping[str, Container] | None = None) -> list[Container]:
         """All containers, running or not; raises EngineUnavailable.
 
-        Those in `known` are not asked for: dockerd answers an inspect only after a start under way has ended.
+        Those in `known` are not asked for: dockerd answers an inspect only after a start under way has ended. One that
+        dockerd cannot show, or shows in a way that is not understood, is left out: it must not cost the others theirs.
         """
         known = known or {}
         found = []
@@ -78,6 +92,8 @@ class Engine:
                 found.append(self.container(item["Id"]))
             except UnknownContainer:
                 continue  # removed since the list was made
+            except (GuardianError, ValueError, KeyError, TypeError) as error:
+                log.warning("container %s is left out: %s", item["Id"][:12], error)
         return found
 
     def container(self, name_or_id: str) -> Container:
@@ -87,7 +103,7 @@ class Engine:
 
     def start(self, container_id: str, *, limit: float) -> None:
         """Start a container, for at most `limit` seconds; "already started" is success. Raises StartRefused."""
-        api = docker.APIClient(base_url="unix:///run/docker.sock", timeout=int(limit))
+        api = _connect(docker.APIClient, int(limit))
         try:
             api.start(container_id)
         except docker.errors.APIError as error:
@@ -104,7 +120,7 @@ class Engine:
 
     def wait_until_down(self, container_id: str, *, limit: float) -> None:
         """Wait until dockerd has noticed that a container ended; raises StartRefused at the limit."""
-        api = docker.APIClient(base_url="unix:///run/docker.sock", timeout=int(limit))
+        api = _connect(docker.APIClient, int(limit))
         try:
             api.wait(container_id, timeout=int(limit), condition="not-running")
         except docker.errors.NotFound:

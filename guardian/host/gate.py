@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import threading
 from pathlib import Path
 
 from guardian.host import paths, proc
@@ -22,7 +23,6 @@ class Ticket:
 
     container_id: str
     checkpoint: Path
-    config_hash: str
     cgroup: str
     own_network: bool
     oom_score_adj: int
@@ -72,7 +72,6 @@ def give(ticket: Ticket) -> None:
             for key, value in (
                 ("format", FORMAT),
                 ("checkpoint", ticket.checkpoint),
-                ("config_hash", ticket.config_hash),
                 ("boot", proc.boot_id()),
                 ("cgroup", ticket.cgroup),
                 ("own_network", int(ticket.own_network)),
@@ -94,11 +93,6 @@ def withdraw(container_id: str) -> bool:
     return True
 
 
-def created(container_id: str) -> bool:
-    """Whether `create` has taken the ticket and answered: dockerd has its address by then."""
-    return (paths.HOLDERS / container_id / "pid").exists()
-
-
 def open_gate(container_id: str) -> None:
     """Let the holder restore as soon as dockerd says `start`; nothing where there is no holder."""
     try:
@@ -118,9 +112,18 @@ def restored(container_id: str) -> bool:
     return (paths.HOLDERS / container_id / "running").exists()
 
 
-def forbid_exec(container_id: str) -> None:
-    """Refuse `docker exec` while CRIU holds a thawed cgroup."""
-    put(paths.FROZEN / container_id, f"format={FORMAT}\n")
+def forbid_exec(container_id: str, checkpoint: Path) -> None:
+    """Refuse `docker exec` while CRIU holds a thawed cgroup, and remember what it is frozen for."""
+    put(paths.FROZEN / container_id, f"format={FORMAT}\ncheckpoint={checkpoint}\n")
+
+
+def frozen() -> dict[str, Path]:
+    """The containers that a checkpoint has frozen and nobody has let go since, and the checkpoint of each."""
+    found = {}
+    for container_id in names(paths.FROZEN):
+        lines = (paths.FROZEN / container_id).read_text().splitlines()
+        found[container_id] = Path(next((line[11:] for line in lines if line.startswith("checkpoint=")), ""))
+    return found
 
 
 def allow_exec(container_id: str) -> None:
@@ -143,6 +146,6 @@ def names(folder: Path) -> list[str]:
 
 def put(path: Path, text: str) -> None:
     """Whole or not at all; /run is memory, so nothing is fsynced."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     temporary.write_text(text)
     temporary.rename(path)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -26,11 +27,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from guardian.host import durable, proc
+from guardian.host import durable
 from guardian.model.container import Container, is_container_id
 from guardian.model.errors import BadInput, StoreError
 from guardian.model.outcome import Result
 from guardian.model.states import FORMAT, Purpose, State, Verdict, readable, restorable, state_of
+from guardian.model.wording import printable
+
+log = logging.getLogger("guardian.ledger")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,14 +129,14 @@ class Checkpoint:
         """The names of the states reached."""
         try:
             return frozenset(name for name in os.listdir(self.marks_folder) if not name.startswith("."))
-        except FileNotFoundError:
+        except OSError:
             return frozenset()
 
     def verdict(self) -> Verdict | None:
         """What was decided, None where nothing was."""
         try:
             return Verdict((self.marks_folder / "verdict").read_text().strip())
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             return None
 
     def state(self) -> State:
@@ -148,13 +152,16 @@ class Checkpoint:
 
     def restorable(self) -> bool:
         """Whether it is made to be resumed, committed, and has never run."""
+        try:
+            os.listdir(self.marks_folder)
+        except OSError:
+            return False  # what cannot be looked at may have run
         return restorable(self.purpose(), self.state(), self.format())
 
     def mark(self, state: State, note: str = "") -> None:
         """Write down, durably, that a state was reached."""
-        durable.write(
-            self.marks_folder / state.value, f"format={FORMAT}\n" + (f"note={note}\n" if note else "")
-        )
+        line = f"note={printable(note)}\n" if note else ""
+        durable.write(self.marks_folder / state.value, f"format={FORMAT}\n{line}")
 
     def note(self, state: State) -> str:
         """The note beside a mark, empty where there is none."""
@@ -228,7 +235,7 @@ class Ledger:
             return []
         except OSError as error:
             raise StoreError("the store cannot be read", str(error), hint=f"look at {self.store}") from error
-        return [Checkpoint(folder / name) for name in names]
+        return [Checkpoint(folder / name) for name in names if (folder / name).is_dir()]
 
     def all(self) -> Iterator[Checkpoint]:
         """Every checkpoint of the store; raises StoreError where it cannot be read."""
@@ -239,8 +246,12 @@ class Ledger:
         except OSError as error:
             raise StoreError("the store cannot be read", str(error), hint=f"look at {self.store}") from error
         for name in names:
-            if is_container_id(name):
+            if not is_container_id(name):
+                continue
+            try:
                 yield from self.of(name)
+            except StoreError as error:
+                log.error("%s", error)
 
     def pending(self, container_id: str) -> Checkpoint | None:
         """The newest checkpoint that may be restored."""
@@ -254,8 +265,3 @@ class Ledger:
 def remove(checkpoint: Checkpoint) -> None:
     """Delete a checkpoint. The caller has made sure that it is not needed."""
     shutil.rmtree(checkpoint.folder, ignore_errors=True)
-
-
-def new_boot(record: Record) -> bool:
-    """Whether the host was booted again since the record was written."""
-    return record.boot != proc.boot_id()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import json
 import os
 import select
 import shutil
+import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 from guardian.host import paths, proc
+from guardian.host.cgroup import Cgroup
 from guardian.host.command import CommandFailed, run
 
 _USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -87,26 +89,42 @@ def oom_score_adj(bundle: Path) -> int:
         return 0
 
 
-@functools.lru_cache(maxsize=1)
+def _criu() -> str:
+    """CRIU; raises CommandFailed."""
+    found = shutil.which("criu", path=_USUAL_PATH)
+    if found is None:
+        raise CommandFailed("criu is not there", f"not in {_USUAL_PATH}")
+    return found
+
+
+def _told(program: str, *arguments: str) -> str:
+    """What a program says of itself, asked once for each version of its file: an upgrade may change it under us."""
+    seen = Path(program).stat()
+    return _ask(seen.st_ino, seen.st_mtime_ns, program, *arguments)
+
+
+@functools.lru_cache(maxsize=16)
+def _ask(_inode: int, _changed: int, program: str, *arguments: str) -> str:
+    return run([program, *arguments], limit=10.0, check=False).output
+
+
 def dump_flags() -> tuple[str, ...]:
     """Options this runc knows and whose request would else overrule the configuration file (1.3: link-remap)."""
-    text = run([binary(), "checkpoint", "--help"], limit=10.0).output
+    text = _told(binary(), "checkpoint", "--help")
     wanted = ("--tcp-established", "--ext-unix-sk", "--file-locks", "--link-remap", "--tcp-skip-in-flight")
     return tuple(flag for flag in wanted if flag in text)
 
 
-@functools.lru_cache(maxsize=1)
 def restore_flags() -> tuple[str, ...]:
     """Options for `runc restore`, as far as this runc knows them."""
-    text = run([binary(), "restore", "--help"], limit=10.0).output
+    text = _told(binary(), "restore", "--help")
     wanted = ("--tcp-established", "--ext-unix-sk", "--file-locks", "--link-remap")
     return tuple(flag for flag in wanted if flag in text)
 
 
-@functools.lru_cache(maxsize=1)
 def criu_version() -> tuple[int, ...]:
     """CRIU's version; raises CommandFailed."""
-    text = run(["criu", "--version"], limit=10.0).output
+    text = _told(_criu(), "--version")
     for line in text.splitlines():
         if line.startswith("Version:"):
             return tuple(int(part) for part in line.split()[1].split(".") if part.isdigit())
@@ -128,10 +146,9 @@ def unsupported() -> str:
     return ""
 
 
-@functools.lru_cache(maxsize=1)
 def network_lock_skip() -> bool:
     """Whether this CRIU has `network-lock skip` (4.0 and newer)."""
-    return criu_version() >= (3, 19) and "skip" in run(["criu", "--help"], limit=10.0, check=False).output
+    return criu_version() >= (3, 19) and "skip" in _told(_criu(), "--help")
 
 
 def start_dump(
@@ -192,9 +209,21 @@ def first_error(log: Path) -> str:
     return ""
 
 
-def await_dump(container_id: str, *, limit: float = 60.0) -> None:
-    """Wait for a `runc checkpoint` of the container that another worker has started, at most `limit` seconds."""
-    end = time.monotonic() + limit
+def await_dump(container_id: str, cgroup: Cgroup, *, limit: float = 60.0) -> None:
+    """Wait for a `runc checkpoint` of the container that another worker has started; after `limit` seconds end it."""
+    for pid in _dumping(container_id):
+        if _wait_for_exit(pid, limit=limit):
+            continue
+        cgroup.freeze(limit=10.0)
+        for criu in criu_below(pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(criu, signal.SIGKILL)
+        _wait_for_exit(pid, limit=20.0)
+
+
+def _dumping(container_id: str) -> list[int]:
+    """The processes that are a `runc checkpoint` of the container."""
+    found = []
     for entry in os.listdir("/proc"):
         if not entry.isdigit():
             continue
@@ -203,22 +232,25 @@ def await_dump(container_id: str, *, limit: float = 60.0) -> None:
         except (FileNotFoundError, ProcessLookupError):
             continue
         if b"checkpoint" in words and container_id.encode() in words:
-            try:
-                descriptor = os.pidfd_open(int(entry))
-            except ProcessLookupError:
-                continue
-            try:
-                select.select([descriptor], [], [], max(0.0, end - time.monotonic()))
-            finally:
-                os.close(descriptor)
+            found.append(int(entry))
+    return found
+
+
+def _wait_for_exit(pid: int, *, limit: float) -> bool:
+    """Whether a process that need not be a child ended within `limit` seconds."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], limit)[0])
+    finally:
+        os.close(descriptor)
 
 
 def warm() -> None:
-    """Ask runc and CRIU now what they can: at a shutdown or in an upgrade it may be too late."""
-    try:
+    """Ask runc and CRIU now what they can: at a shutdown or in an upgrade it takes longer or may be too late."""
+    with contextlib.suppress(CommandFailed, OSError):
         dump_flags()
         restore_flags()
         network_lock_skip()
-    except CommandFailed:
-        dump_flags.cache_clear()
-        restore_flags.cache_clear()

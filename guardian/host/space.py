@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 from guardian.host import runc
@@ -29,25 +30,41 @@ def memory_of(container_id: str) -> int:
     return total
 
 
-def check(config: Config, ledger: Ledger, container_id: str) -> None:
-    """Raises StoreError where the image would not fit into the disk or a ceiling of the configuration."""
-    expected = memory_of(container_id)
-    try:
-        ledger.store.mkdir(mode=0o700, parents=True, exist_ok=True)
-        disk = os.statvfs(ledger.store)
-        free = disk.f_bavail * disk.f_frsize
-        taken = ledger.size() if config.max_size else 0
-    except OSError as error:
-        raise StoreError("the store cannot be used", str(error), hint=f"look at {ledger.store}") from error
-    hint = "remove old checkpoints, or raise the limit in guardian.toml"
-    if expected + config.reserve > free:
-        raise StoreError("no space in the store", f"{_mib(expected)} wanted, {_mib(free)} free", hint=hint)
-    if config.max_container_size and expected > config.max_container_size:
-        raise StoreError("larger than store.max-container-size", _mib(expected), hint=hint)
-    if config.max_size and taken + expected > config.max_size:
-        raise StoreError(
-            "store.max-size is reached", f"{_mib(taken)} taken, {_mib(expected)} wanted", hint=hint
-        )
+class Room:
+    """The room that one job's images take together."""
+
+    def __init__(self, config: Config, ledger: Ledger) -> None:
+        self._config = config
+        self._ledger = ledger
+        self._lock = threading.Lock()
+        self._promised = 0
+
+    def take(self, container_id: str) -> None:
+        """Promise a container its room; raises StoreError where disk or a ceiling of the configuration is too small."""
+        with self._lock:
+            expected = memory_of(container_id)
+            self._check(expected)
+            self._promised += expected
+
+    def _check(self, expected: int) -> None:
+        config, store = self._config, self._ledger.store
+        try:
+            store.mkdir(mode=0o700, parents=True, exist_ok=True)
+            disk = os.statvfs(store)
+            free = disk.f_bavail * disk.f_frsize
+            taken = self._ledger.size() if config.max_size else 0
+        except OSError as error:
+            raise StoreError("the store cannot be used", str(error), hint=f"look at {store}") from error
+        hint = "remove old checkpoints, or raise the limit in guardian.toml"
+        wanted = self._promised + expected
+        if wanted + config.reserve > free:
+            raise StoreError("no space in the store", f"{_mib(wanted)} wanted, {_mib(free)} free", hint=hint)
+        if config.max_container_size and expected > config.max_container_size:
+            raise StoreError("larger than store.max-container-size", _mib(expected), hint=hint)
+        if config.max_size and taken + wanted > config.max_size:
+            raise StoreError(
+                "store.max-size is reached", f"{_mib(taken)} taken, {_mib(wanted)} wanted", hint=hint
+            )
 
 
 def _mib(size: int) -> str:

@@ -33,3 +33,8 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """The question whether a known word near to `word` was meant; empty where there is none."""
     near = difflib.get_close_matches(word[:_SHOWN], list(known), n=1)
     return f"did you mean {near[0]}" if near else ""
+
+
+def printable(text: str) -> str:
+    """`text` as one line without control characters: names of processes and files may hold anything."""
+    return "".join(character if character.isprintable() else "?" for character in text)

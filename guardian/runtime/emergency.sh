@@ -8,6 +8,8 @@ reason='guardian did not restore it, the emergency unit started it'
 # Without dockerd nothing can be started, and docker.socket would only wait for it: its next start restores.
 systemctl --quiet is-active docker.service || exit 0
 
+# First all of them, then the starts: one that hangs must not keep the others held.
+ids=''
 for hold in $run/holds/*; do
     [ -e "$hold" ] || continue
     id=${hold##*/}
@@ -22,6 +24,10 @@ for hold in $run/holds/*; do
             mv "$checkpoint/ledger/.orphaned.$$" "$checkpoint/ledger/orphaned" && sync "$checkpoint/ledger"
     fi
     rm -f "$hold"
-    /usr/libexec/docker-guardian/start 60 "$id"
+    ids="$ids $id"
 done
+for id in $ids; do
+    /usr/libexec/docker-guardian/start 60 "$id" &
+done
+wait
 exit 0

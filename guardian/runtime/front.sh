@@ -86,7 +86,12 @@ if [ -n "$id" ]; then
         if [ -d "$run/holders/$id" ]; then
             # --force: the holder may have been killed and have left its container running (real runc refuses that),
             # or the container was never restored (real runc does not know it).
-            "$real" "$@" --force
+            for word; do
+                shift
+                set -- "$@" "$word"
+                [ "$word" = delete ] && set -- "$@" --force
+            done
+            "$real" "$@"
             status=$?
             end_holder
             rm -rf "$run/holders/$id"

@@ -43,13 +43,14 @@ def checkpoint(
     wanted = {member.container.id: member for member in chosen}
     groups = [group for group in graph.groups() if wanted.keys() & set(group.members)]
     slots = threading.Semaphore(host.config.parallel or os.cpu_count() or 1)
+    room = space.Room(host.config, host.ledger)
     results: list[Result] = []
 
     def one(group: Group) -> list[Result]:
         order = [container_id for container_id in graph.freeze_order(group) if container_id in wanted]
-        return _Group(host, [wanted[item] for item in order], group, slots, purpose, by_person, budget).run(
-            say, given_up
-        )
+        return _Group(
+            host, [wanted[item] for item in order], group, slots, purpose, by_person, budget, room
+        ).run(say, given_up)
 
     if groups:
         with ThreadPoolExecutor(len(groups), thread_name_prefix="group") as pool:
@@ -70,6 +71,7 @@ class _Group:
         purpose: Purpose,
         by_person: bool,
         budget: Budget,
+        room: space.Room,
     ) -> None:
         self._host = host
         self._members = members
@@ -78,6 +80,7 @@ class _Group:
         self._purpose = purpose
         self._by_person = by_person
         self._budget = budget
+        self._room = room
         self._reasons: dict[str, str] = {}
 
     def run(self, say: Say, given_up: GiveUp) -> list[Result]:
@@ -86,7 +89,7 @@ class _Group:
         ready = [dump for dump in dumps if not dump.failed]
         if self._all_or_nothing and self._reasons:
             for dump in ready:
-                dump.give_up("another member of its group cannot be saved, and its group is all-or-nothing")
+                _give_up(dump, "another member of its group cannot be saved, and its group is all-or-nothing")
             ready = []
         if ready:
             self._presync(ready)
@@ -99,7 +102,7 @@ class _Group:
             if reason:
                 result = given_up(member, reason, made.checkpoint if made is not None else None)
                 if made is not None and result.outcome != Outcome.COLD:
-                    made.checkpoint.set_result(result)
+                    _keep(made.checkpoint, result)
             else:
                 assert made is not None
                 result = made.result()
@@ -116,7 +119,7 @@ class _Group:
                 unsupported = found[0] if found else runc.unsupported()
                 if unsupported:
                     raise GuardianError(unsupported)
-                space.check(self._host.config, self._host.ledger, container.id)
+                self._room.take(container.id)
                 dumps.append(
                     MemberCheckpoint.begin(
                         self._host,
@@ -140,8 +143,8 @@ class _Group:
                     # A socket or a device cannot be opened to be synced; the folder it lies in can.
                     source = Path(mount.source)
                     found.add(str(source if source.is_dir() else source.parent))
-            if dump.container.layer:
-                found.add(dump.container.layer)
+            # Not every image store tells where the layer is; the way through the container leads there.
+            found.add(dump.container.layer or str(dump.root))
         devices: dict[int, str] = {}
         for path in sorted(found):
             try:
@@ -166,11 +169,11 @@ class _Group:
                 try:
                     step(dump)
                 except (GuardianError, OSError) as error:
-                    dump.give_up(str(error))
+                    _give_up(dump, str(error))
                     ready.remove(dump)
         if self._all_or_nothing and len(ready) < len(dumps):
             for dump in ready:
-                dump.give_up("another member of its group was given up, and its group is all-or-nothing")
+                _give_up(dump, "another member of its group was given up, and its group is all-or-nothing")
             ready = []
         return ready
 
@@ -189,6 +192,21 @@ class _Group:
             thread.start()
         for thread in threads:
             thread.join()
+
+
+def _give_up(dump: MemberCheckpoint, reason: str) -> None:
+    """Give a member up; whatever fails in it, the others have their turn."""
+    try:
+        dump.give_up(reason)
+    except (GuardianError, OSError):
+        log.exception("%s", dump.container.name)
+
+
+def _keep(checkpoint: Checkpoint, result: Result) -> None:
+    try:
+        checkpoint.set_result(result)
+    except OSError as error:
+        log.error("%s: the result cannot be written: %s", result.name, error)
 
 
 def goes_on(member: Member, reason: str, _checkpoint: Checkpoint | None) -> Result:

@@ -5,32 +5,35 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
+import threading
 from collections.abc import Sequence
 
 from guardian.host import docker_daemon, facts, gate, proc, runc, systemd
 from guardian.host.docker_engine import Engine
 from guardian.host.ledger import Checkpoint
 from guardian.model.container import Container
-from guardian.model.errors import AlreadyRunning, GuardianError, NoCheckpoint
+from guardian.model.errors import AlreadyRunning, GuardianError, NoCheckpoint, UnknownContainer
 from guardian.model.graph import Member
 from guardian.model.outcome import Result
 from guardian.model.states import Purpose
 from guardian.work import guarded, pending, recover, stop
 from guardian.work.checkpoint import checkpoint, line
 from guardian.work.host import Budget, Host, Say
-from guardian.work.restore import restore
+from guardian.work.restore import cold, restore
 
 log = logging.getLogger("guardian.cycle")
 
+_COLD_LIMIT = 120.0
 
-def engine_stops(host: Host, *, say: Say) -> list[Result]:
-    """Checkpoint everything guarded that runs, before dockerd is stopped. dockerd is not asked: it may hang."""
+
+def engine_stops(host: Host, containers: Sequence[Container], *, say: Say) -> list[Result]:
+    """Checkpoint those of the containers that run, before dockerd is stopped. dockerd is not asked: it may hang."""
     if not docker_daemon.running_pid():
         return []  # it died: the drop-in's ExecStartPre does the work, just before a new one would kill them
     if docker_daemon.live_restore() and not systemd.going_down():
         say("live-restore is on: containers outlive dockerd by themselves")
         return []
-    return _save(host, _alive(facts.kept()), say=say)
+    return _save(host, _alive(containers), say=say)
 
 
 def engine_died(host: Host, *, say: Say) -> list[Result]:
@@ -51,7 +54,7 @@ def engine_died(host: Host, *, say: Say) -> list[Result]:
     return _save(host, left, say=say)
 
 
-def engine_is_up(host: Host, *, say: Say) -> list[Result]:
+def engine_is_up(host: Host, *, stopping: threading.Event, say: Say) -> list[Result]:
     """Restore everything that waits, once dockerd is up."""
     recover.recover(host, say=say)
     with contextlib.closing(Engine()) as engine:
@@ -60,13 +63,27 @@ def engine_is_up(host: Host, *, say: Say) -> list[Result]:
     found = guarded.find(containers, host.config)
     waiting = sorted({item.container_id for item in host.ledger.all()} | set(gate.holds()))
     ready, results = pending.sort_out(host, containers, waiting, say=say)
-    results += restore(host, found.graph, ready, say=say)
+    results += restore(host, found.graph, ready, stopping=stopping, say=say)
     results += _without_checkpoint(host, found, {result.container_id for result in results}, say=say)
-    for container_id in gate.holds():
-        if host.ledger.pending(container_id) is None:
-            gate.lift(container_id)
+    results += _end_empty_holds(host, containers, say=say)
     with contextlib.closing(Engine()) as engine:
         keep_facts(host, engine)
+    return results
+
+
+def _end_empty_holds(host: Host, containers: Sequence[Container], *, say: Say) -> list[Result]:
+    """Holds that nothing in the ledger stands behind: lifted, and the container is started."""
+    by_id = {container.id: container for container in containers}
+    results = []
+    for container_id in gate.holds():
+        if host.ledger.pending(container_id) is not None:
+            continue
+        gate.lift(container_id)
+        container = by_id.get(container_id)
+        if container is not None and not container.running:
+            outcome, reason = cold(container, "it was held and has no checkpoint", _COLD_LIMIT)
+            results.append(Result(container.id, container.name, outcome, reason, 0.0))
+            say(line(results[-1]))
     return results
 
 
@@ -105,8 +122,16 @@ def keep_facts(host: Host, engine: Engine) -> None:
         if member.container.running:
             facts.keep(member.container)
     for container in facts.kept():
-        if container.id not in running:
+        if container.id not in running and not _runs(engine, container.id):
             facts.forget(container.id)
+
+
+def _runs(engine: Engine, container_id: str) -> bool:
+    """Asked again: it may have been started since the list was made."""
+    try:
+        return engine.container(container_id).running
+    except UnknownContainer:
+        return False
 
 
 def _alive(containers: Sequence[Container]) -> list[Container]:

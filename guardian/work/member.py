@@ -13,6 +13,7 @@ import socket
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from guardian.host import criu_config, durable, gate, netns, paths, proc, runc
@@ -25,7 +26,7 @@ from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Aftermath, Purpose, State, Verdict
 from guardian.work.barrier import Barrier
 from guardian.work.host import Budget, Host
-from guardian.work.settle import KILL_LIMIT, release_running, settle
+from guardian.work.settle import KILL_LIMIT, release_running, settle, void
 
 _FREEZE_LIMIT = 10.0
 _EXEC_LIMIT = 10.0
@@ -99,13 +100,18 @@ class MemberCheckpoint:
         return cls(host, budget, container, known, host.ledger.begin(record))
 
     @property
+    def root(self) -> Path:
+        """The container's root as its init sees it: leads to the layer, whatever stores it."""
+        return Path(f"/proc/{self._known.pid}/root")
+
+    @property
     def failed(self) -> bool:
         """Whether it was given up."""
         return bool(self.reason)
 
     def freeze(self) -> None:
         """Freeze every process, write down what is frozen; raises GuardianError, then thawed again."""
-        gate.forbid_exec(self.container.id)
+        gate.forbid_exec(self.container.id, self.checkpoint.folder)
         self._wait_for_execs()
         self._cgroup.freeze(limit=_FREEZE_LIMIT)
         self.times.frozen = time.monotonic()
@@ -128,7 +134,11 @@ class MemberCheckpoint:
         finally:
             dumped.give_up(self.container.id)
             held.give_up(self.container.id)
-            self._end_dump()
+            try:
+                self._end_dump()
+            except (GuardianError, OSError) as error:
+                log.exception("%s", self.container.name)
+                self.reason = self.reason or str(error)
 
     def give_up(self, reason: str) -> None:
         """Void the record and let the container go on as if nothing had been."""
@@ -138,7 +148,7 @@ class MemberCheckpoint:
 
     def go_on(self) -> None:
         """Heal, unlock, thaw: each where it is needed, so that it can be repeated."""
-        self.checkpoint.mark(State.VOID, self.reason)
+        void(self.checkpoint, self.reason)
         release_running(self._known, self.container, self.checkpoint)
 
     def _wait_for_execs(self) -> None:
@@ -258,7 +268,10 @@ class MemberCheckpoint:
         begun = time.monotonic()
         for path in sorted(writable):
             run(["sync", "--file-system", path], limit=self._host.config.sync_timeout)
-        durable.sync_files(self.checkpoint.folder / "img")
+        # In a child of its own: the store may hang, and only a child can be left behind.
+        image = self.checkpoint.folder / "img"
+        for files in _portions([*image.iterdir(), image]):
+            run(["sync", *files], limit=self._host.config.sync_timeout)
         self.times.syncing = time.monotonic() - begun
         self.checkpoint.mark(State.DURABLE)
         if self._purpose is Purpose.SUSPEND:
@@ -295,7 +308,8 @@ class MemberCheckpoint:
         except (GuardianError, OSError) as error:
             log.warning("%s: cannot freeze before ending CRIU: %s", self.container.name, error)
         for pid in runc.criu_below(process.pid):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         try:
             process.wait(timeout=KILL_LIMIT)
         except subprocess.TimeoutExpired:
@@ -315,6 +329,12 @@ class MemberCheckpoint:
         return Result(
             self.container.id, self.container.name, outcome, self.reason, seconds, self.checkpoint.id
         )
+
+
+def _portions(files: list[Path], size: int = 500) -> Iterator[list[str]]:
+    """The files in portions that fit a command line."""
+    for start in range(0, len(files), size):
+        yield [str(file) for file in files[start : start + size]]
 
 
 def _wait_for_exit(pid: int, *, limit: float) -> None:

@@ -59,9 +59,12 @@ def _noticed(host: Host, containers: Sequence[Container]) -> list[Container]:
     for container in containers:
         checkpoint = host.ledger.pending(container.id)
         if container.running and checkpoint is not None and _is_of(checkpoint, container):
-            with contextlib.closing(Engine()) as engine:
-                engine.wait_until_down(container.id, limit=_NOTICE_LIMIT)
-                seen.append(engine.container(container.id))
+            try:
+                with contextlib.closing(Engine()) as engine:
+                    engine.wait_until_down(container.id, limit=_NOTICE_LIMIT)
+                    seen.append(engine.container(container.id))
+            except GuardianError as error:
+                log.warning("%s: %s", container.name, error)
     return seen
 
 
@@ -131,12 +134,12 @@ def expire(host: Host, container: Container) -> Result:
     reason = "its hold expired, nothing had restored it"
     gate.withdraw(container.id)
     checkpoint = host.ledger.pending(container.id)
-    gate.lift(container.id)
-    outcome, why = cold(container, reason, _COLD_LIMIT)
     if checkpoint is None:
-        return Result(container.id, container.name, outcome, why, 0.0, "")
+        gate.lift(container.id)
+        return Result(container.id, container.name, *cold(container, reason, _COLD_LIMIT), 0.0, "")
     checkpoint.mark(State.EXPIRED, reason)
-    return _end(checkpoint, container.name, outcome, why)
+    gate.lift(container.id)
+    return _end(checkpoint, container.name, *cold(container, reason, _COLD_LIMIT))
 
 
 def _started_without_us(checkpoint: Checkpoint, container: Container) -> Result:

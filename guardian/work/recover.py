@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 
-from guardian.host import gate, paths, runc
+from guardian.host import gate, runc
+from guardian.host.cgroup import Cgroup
 from guardian.host.ledger import Checkpoint
 from guardian.model.errors import GuardianError, StoreError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Aftermath, Purpose, State, Verdict
 from guardian.work.host import Host, Say
-from guardian.work.settle import settle
+from guardian.work.settle import release_running, settle
 
 log = logging.getLogger("guardian.recover")
 
@@ -31,8 +32,22 @@ def recover(host: Host, *, say: Say) -> None:
             _settle(checkpoint, say)
         except (GuardianError, OSError) as error:
             log.error("checkpoint %s of %s: %s", checkpoint.id, checkpoint.container_id[:12], error)
-    for container_id in list(gate.names(paths.FROZEN)):
-        gate.allow_exec(container_id)
+    _let_go(say)
+
+
+def _let_go(say: Say) -> None:
+    """Whoever was frozen for a checkpoint that is over, and was not let go in the end."""
+    for container_id, folder in gate.frozen().items():
+        known = runc.state(container_id)
+        checkpoint = Checkpoint(folder)
+        try:
+            if known is None:
+                gate.allow_exec(container_id)
+            else:
+                release_running(known, checkpoint.record().container, checkpoint)
+                say(f"{container_id[:12]}: let go, a checkpoint had left it frozen")
+        except (GuardianError, OSError) as error:
+            log.error("%s is still frozen: %s", container_id[:12], error)
 
 
 def _unsettled(checkpoint: Checkpoint) -> bool:
@@ -46,7 +61,7 @@ def _settle(checkpoint: Checkpoint, say: Say) -> None:
     record = checkpoint.record()
     known = runc.state(record.container.id)
     if known is not None:
-        runc.await_dump(record.container.id)
+        runc.await_dump(record.container.id, Cgroup(known.cgroup))
     what = settle(checkpoint, known, record.container, "guardian's worker ended in the middle")
     log.info("checkpoint %s of %s: %s", checkpoint.id, record.container.name, what.value)
     if known is not None and what is not Aftermath.HELD and checkpoint.purpose() is Purpose.SUSPEND:

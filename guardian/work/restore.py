@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from guardian.host import criu_config, durable, facts, gate, runc
+from guardian.host import criu_config, docker_daemon, durable, facts, gate, runc
 from guardian.host.announcements import Announcements
 from guardian.host.docker_engine import Engine
 from guardian.host.ledger import Checkpoint, Record
@@ -26,6 +26,7 @@ from guardian.work.host import Host, Say
 
 _CREATE_LIMIT = 30.0
 _HEALTH_INTERVAL = 0.5
+_GATE_INTERVAL = 0.2
 _COLD_LIMIT = 120.0
 _ADDRESS_GONE = "Cannot assign requested address"
 
@@ -41,14 +42,28 @@ class Pending:
     container: Container
 
 
-def restore(host: Host, graph: Graph, pending: Sequence[Pending], *, say: Say) -> list[Result]:
-    """Resume the containers; each ends resumed, cold or failed, with its hold lifted. Returns one result for each."""
-    return _Restore(host, graph, pending, say).run() if pending else []
+def restore(
+    host: Host, graph: Graph, pending: Sequence[Pending], *, stopping: threading.Event, say: Say
+) -> list[Result]:
+    """Resume the containers; each ends resumed, cold or failed, with its hold lifted. Returns one result for each.
+
+    Once `stopping` is set, or when dockerd goes away, what has not run yet is `skipped` and keeps its hold.
+    """
+    return _Restore(host, graph, pending, stopping, say).run() if pending else []
+
+
+def waits(container: Container, checkpoint: Checkpoint) -> Result:
+    """Not restored now, and nothing lost: it waits for the next dockerd."""
+    reason = "dockerd is going away, its checkpoint waits for the next one"
+    return Result(container.id, container.name, Outcome.SKIPPED, reason, 0.0, checkpoint.id)
 
 
 class _Restore:
-    def __init__(self, host: Host, graph: Graph, pending: Sequence[Pending], say: Say) -> None:
+    def __init__(
+        self, host: Host, graph: Graph, pending: Sequence[Pending], stopping: threading.Event, say: Say
+    ) -> None:
         self._host = host
+        self._stopping = stopping
         self._graph = graph
         self._pending: Mapping[str, Pending] = {item.container.id: item for item in pending}
         self._say = say
@@ -63,6 +78,9 @@ class _Restore:
         threads = []
         try:
             for container_id in order:
+                if self._stopping.is_set() or not docker_daemon.running_pid():
+                    self._leave(container_id)
+                    continue
                 one = _Start(self._host, self._pending[container_id])
                 one.begin()
                 announcements.wait(container_id, one.ended, limit=_CREATE_LIMIT)
@@ -74,6 +92,12 @@ class _Restore:
         finally:
             announcements.close()
         return [self._results[container_id] for container_id in order]
+
+    def _leave(self, container_id: str) -> None:
+        """dockerd is going away: what was not begun stays in the ledger, held."""
+        item = self._pending[container_id]
+        self._results[container_id] = waits(item.container, item.checkpoint)
+        self._done[container_id].set()
 
     def _finish(self, one: _Start) -> None:
         """The rest of one container's way, in a thread of its own."""
@@ -100,17 +124,15 @@ class _Restore:
 
     def _wait_for_health(self, container_id: str) -> None:
         """Ask the health check at once and until it agrees: dockerd's own would wait an interval first."""
-        engine = Engine()
         end = time.monotonic() + min(self._host.config.health_timeout, self._left())
+        never = threading.Event()
         try:
-            container = engine.container(container_id)
-            never = threading.Event()
-            while container.running and not engine.healthy(container) and time.monotonic() < end:
-                never.wait(_HEALTH_INTERVAL)
+            with contextlib.closing(Engine()) as engine:
+                container = engine.container(container_id)
+                while container.running and not engine.healthy(container) and time.monotonic() < end:
+                    never.wait(_HEALTH_INTERVAL)
         except GuardianError as error:
             log.warning("%s: its health cannot be asked: %s", container_id[:12], error)
-        finally:
-            engine.close()
 
     def _left(self) -> float:
         return max(1.0, self._end - time.monotonic())
@@ -125,6 +147,7 @@ class _Start:
         self._checkpoint = pending.checkpoint
         self._record = pending.record
         self._error = ""
+        self._engine_gone = False
         self._begun = time.monotonic()
         self._thread: threading.Thread | None = None
         self.ended = -1
@@ -159,6 +182,8 @@ class _Start:
             note = "another address, its connections were closed"
             self.begin(close_connections=True)
             self._let_run()
+        if self._waits_for_another_engine():
+            return waits(self.container, self._checkpoint)
         if self._error or State.SPENT.value not in self._checkpoint.marks():
             return self.start_cold(self._reason(), left)
         self._checkpoint.mark(State.RUNNING)
@@ -179,24 +204,32 @@ class _Start:
         gate.lift(self.container.id)
         return self._keep(*cold(self.container, reason, left))
 
+    def _waits_for_another_engine(self) -> bool:
+        """dockerd went away and nothing has run: hold and ledger stay, the next dockerd's restore takes it up."""
+        gone = self._engine_gone or (self._error and not docker_daemon.running_pid())
+        return bool(gone) and self._checkpoint.restorable()
+
     def _let_run(self) -> None:
         assert self._thread is not None
         if not self._error:
             self._checkpoint.mark(State.RESTORING)
-        gate.open_gate(self.container.id)
-        self._thread.join()
+        while self._thread.is_alive():
+            # Again and again: dockerd may not have come to `create` yet, and then there is no gate to open.
+            gate.open_gate(self.container.id)
+            self._thread.join(_GATE_INTERVAL)
         os.close(self.ended)
 
     def _start(self, writer: int) -> None:
-        engine = Engine()
         try:
             if not self._error:
-                engine.start(self.container.id, limit=self._limit())
+                with contextlib.closing(Engine()) as engine:
+                    engine.start(self.container.id, limit=self._limit())
+        except EngineUnavailable as error:
+            self._error, self._engine_gone = str(error), True
         except GuardianError as error:
             self._error = str(error)
         finally:
             gate.withdraw(self.container.id)
-            engine.close()
             os.close(writer)
 
     def _limit(self) -> float:
@@ -206,7 +239,6 @@ class _Start:
         return gate.Ticket(
             container_id=self.container.id,
             checkpoint=self._checkpoint.folder,
-            config_hash=self._record.container.config_hash,
             cgroup=self._record.cgroup,
             own_network=self._record.own_network,
             oom_score_adj=self._record.oom_score_adj,
@@ -231,17 +263,15 @@ class _Start:
         try:
             with contextlib.closing(Engine()) as engine:
                 facts.keep(engine.container(self.container.id))
-        except GuardianError as error:
+        except (GuardianError, OSError) as error:
             log.error("%s: its facts cannot be kept: %s", self.container.name, error)
 
     def _pause(self) -> None:
-        engine = Engine()
         try:
-            engine.pause(self.container.id)
+            with contextlib.closing(Engine()) as engine:
+                engine.pause(self.container.id)
         except GuardianError as error:
             log.error("%s: it was paused and cannot be paused again: %s", self.container.name, error)
-        finally:
-            engine.close()
 
     def _keep(self, outcome: Outcome, reason: str) -> Result:
         seconds = time.monotonic() - self._begun
@@ -255,13 +285,11 @@ class _Start:
 
 def cold(container: Container, reason: str, left: float) -> tuple[Outcome, str]:
     """Start a container from zero; returns the outcome and its reason. FAILED where dockerd does not start it."""
-    engine = Engine()
     try:
-        engine.start(container.id, limit=max(5.0, min(left, _COLD_LIMIT)))
+        with contextlib.closing(Engine()) as engine:
+            engine.start(container.id, limit=max(5.0, min(left, _COLD_LIMIT)))
     except UnknownContainer:
         return Outcome.SKIPPED, "the container was removed"
-    except (EngineUnavailable, GuardianError) as error:
+    except GuardianError as error:
         return Outcome.FAILED, f"{reason}; and it did not start cold: {error}"
-    finally:
-        engine.close()
     return Outcome.COLD, reason

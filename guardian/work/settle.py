@@ -5,7 +5,9 @@ Exit codes decide nothing: runc's and CRIU's are not even looked at.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import shutil
 from pathlib import Path
 
 from guardian.host import facts, gate, netns, runc, tcp_repair
@@ -24,22 +26,14 @@ log = logging.getLogger("guardian.checkpoint")
 def settle(
     checkpoint: Checkpoint, known: runc.RuncContainer | None, container: Container, reason: str = ""
 ) -> Aftermath:
-    """Look at a dump whose runc and CRIU are gone, and bring container and record to an end that agree."""
+    """Bring a dump to its end; can be repeated. A container that goes on is let go whatever the ledger says."""
     cgroup = Cgroup(known.cgroup if known else Path(checkpoint.record().cgroup))
-    verdict = checkpoint.verdict()
-    snapshot = checkpoint.purpose() is Purpose.SNAPSHOT
-    if verdict is Verdict.COMMIT and not snapshot:
-        # CRIU's kill may still be on its way.
-        cgroup.wait("populated", False, limit=2.0)
-    alive = cgroup.populated()
-    if verdict is None:
-        verdict = checkpoint.decide(Verdict.VOID)
-    if snapshot and verdict is Verdict.COMMIT:
-        checkpoint.mark(State.COMMITTED)
-        if alive and known is not None:
-            release_running(known, container, checkpoint)
+    verdict = checkpoint.verdict() or checkpoint.decide(Verdict.VOID)
+    if checkpoint.purpose() is Purpose.SNAPSHOT and verdict is Verdict.COMMIT:
+        _end_snapshot(checkpoint, known, container)
         return Aftermath.HELD
-    what = aftermath(verdict, alive=alive, frozen=cgroup.frozen())
+    # What was asked of the cgroup, not what it reports: a dying one is populated and no longer frozen.
+    what = aftermath(verdict, alive=cgroup.populated(), frozen=cgroup.asked_to_freeze())
     if what is Aftermath.KILL:
         cgroup.kill(limit=KILL_LIMIT)
         what = Aftermath.HELD
@@ -51,8 +45,8 @@ def settle(
         gate.allow_exec(container.id)
         facts.forget(container.id)
         return what
-    checkpoint.mark(State.VOID, reason)
-    if alive and known is not None:
+    void(checkpoint, reason)
+    if known is not None and what is not Aftermath.DIED:
         release_running(known, container, checkpoint)
     else:
         gate.allow_exec(container.id)
@@ -60,20 +54,43 @@ def settle(
     return what
 
 
+def void(checkpoint: Checkpoint, reason: str) -> None:
+    """Write down why there is no checkpoint. The verdict has decided: a full store must not keep anybody frozen."""
+    shutil.rmtree(checkpoint.folder / "img", ignore_errors=True)
+    try:
+        checkpoint.mark(State.VOID, reason)
+    except OSError as error:
+        log.error("checkpoint %s: the ledger cannot be written: %s", checkpoint.id, error)
+
+
 def release_running(known: runc.RuncContainer, container: Container, checkpoint: Checkpoint) -> None:
-    """Heal, unlock and thaw a container that goes on."""
+    """Heal, unlock and thaw a container that goes on; can be repeated.
+
+    Its file in /run/guardian/frozen stays until all of it is done: whoever comes next repeats it.
+    """
     cgroup = Cgroup(known.cgroup)
     healed = tcp_repair.switch_off(cgroup.pids())
     if healed:
         log.warning("%s: %d sockets taken out of repair mode, CRIU had been killed", container.name, healed)
-        checkpoint.mark(State.TAINTED, f"healed {healed} sockets")
+        with contextlib.suppress(OSError):
+            checkpoint.mark(State.TAINTED, f"healed {healed} sockets")
+    unlocked = True
     if known.own_network:
         try:
             netns.unlock(known.pid)
         except CommandFailed as error:
+            unlocked = False
             log.error("%s: its network cannot be unlocked: %s", container.name, error)
     if not container.paused:
         cgroup.thaw()
-    gate.allow_exec(container.id)
-    if checkpoint.purpose() is Purpose.SUSPEND:
-        gate.lift(container.id)
+    if unlocked:
+        gate.allow_exec(container.id)
+
+
+def _end_snapshot(checkpoint: Checkpoint, known: runc.RuncContainer | None, container: Container) -> None:
+    if known is not None:
+        release_running(known, container, checkpoint)
+    else:
+        gate.allow_exec(container.id)
+    checkpoint.mark(State.COMMITTED)
+    checkpoint.mark(State.DONE)

@@ -19,25 +19,31 @@ from guardian.model.states import Purpose, State, Verdict
 from guardian.work.host import Host
 
 _KILL_LIMIT = 10.0
+_LEAST_GRACE = 10.0
 
 log = logging.getLogger("guardian.stop")
 
 
 def stop(host: Host, member: Member, reason: str, checkpoint: Checkpoint | None, *, limit: float) -> Result:
-    """Stop a container that could not be saved; it is held, and its void record says that it is to start cold."""
+    """Stop a container that could not be saved; it is held, and its void record says that it is to start cold.
+
+    One that has ended by itself is left so; one whose stop cannot be written down is left to dockerd.
+    """
     container = member.container
     begun = time.monotonic()
     known = runc.state(container.id)
-    if known is not None:
-        if checkpoint is None:
-            _remember(host, container, known, reason)
-        # Held before it dies: dockerd would start it again about 100 ms later.
-        gate.hold(container.id, container.name, paths.RUN)
-        cgroup = Cgroup(known.cgroup)
-        cgroup.thaw()
-        _signal(known.pid, container, limit=min(container.stop_timeout, limit))
-        if cgroup.populated():
-            cgroup.kill(limit=_KILL_LIMIT)
+    if known is None:
+        return Result(container.id, container.name, Outcome.STOPPED, f"it ended by itself ({reason})", 0.0)
+    if checkpoint is None and _remember(host, container, known, reason) is None:
+        return Result(container.id, container.name, Outcome.FAILED, f"{reason}; left to dockerd", 0.0)
+    # Held before it dies: dockerd would start it again about 100 ms later.
+    gate.hold(container.id, container.name, paths.RUN)
+    cgroup = Cgroup(known.cgroup)
+    cgroup.thaw()
+    # Its grace does not depend on what is left of the budget: the setting promises a stop as Docker's.
+    _signal(known.pid, container, limit=min(container.stop_timeout, max(limit, _LEAST_GRACE)))
+    if cgroup.populated():
+        cgroup.kill(limit=_KILL_LIMIT)
     return Result(container.id, container.name, Outcome.COLD, reason, time.monotonic() - begun, "")
 
 

@@ -19,7 +19,8 @@ from .nspawn import boot_in_place
 
 BOOT_TIMEOUT = 600.0
 REBOOT_TIMEOUT = 900.0
-CONNECT_TIMEOUT = 15
+CONNECT_TIMEOUT = 30
+LOGIN_TIMEOUT = 120.0
 MEMORY = "4096"
 SSH_PORT = 2222
 """Of the loopback in the machine's own network namespace, so never taken."""
@@ -128,7 +129,7 @@ class VirtualMachine(LocalMachine):
     def _wait_for_boot(self, before: str | None, limit: float) -> None:
         """Wait until another boot than that one has settled. Raises `MachineError`, `TimedOut`."""
         deadline = time.monotonic() + limit
-        while not self._connect() or self.boot_id() == before:
+        while not self._connect() or self._boot_or_none() in {None, before}:
             if not self.is_up:
                 log = (self.folder / "qemu.log").read_text()
                 raise MachineError(f"{self.name}: QEMU has ended: {log}\n{self.console_text()}")
@@ -153,12 +154,19 @@ class VirtualMachine(LocalMachine):
             )
             self._record.add_process(self._master.pid)
         master = self._master
-        wait_until(
-            lambda: control.exists() or master.poll() is not None,
-            timeout=CONNECT_TIMEOUT + 10,
-            what=f"an answer of {self.name}'s ssh",
-        )
+        with contextlib.suppress(TimedOut):
+            wait_until(
+                lambda: control.exists() or master.poll() is not None,
+                timeout=LOGIN_TIMEOUT,
+                what=f"an answer of {self.name}'s ssh",
+            )
         return control.exists()
+
+    def _boot_or_none(self) -> str | None:
+        """The id of the boot, unless the machine goes down just now."""
+        with contextlib.suppress(CommandFailed):
+            return self.boot_id()
+        return None
 
     def _drop_connection(self) -> None:
         if self._master is not None:
@@ -170,8 +178,13 @@ class VirtualMachine(LocalMachine):
     def reboot(self, *, timeout: float | None = None) -> None:
         """`systemctl reboot` inside; QEMU goes on, the boot is another one afterwards."""
         before = self.boot_id()
+        limit = REBOOT_TIMEOUT if timeout is None else timeout
         self.run("systemctl reboot")
-        self._wait_for_boot(before, REBOOT_TIMEOUT if timeout is None else timeout)
+        if self._master is not None:
+            # It ends when the guest stops its sshd; to call again and again would slow that down.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._master.wait(limit)
+        self._wait_for_boot(before, limit)
         self.wait_for_docker()
 
     def wait_for_shutdown(self, *, timeout: float | None = None, said: Result | None = None) -> int:
