@@ -5,12 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
 from guardian.faces.jobs import Call, Status
 from guardian.host import paths
 from guardian.model.errors import GuardianError
+
+_PATIENCE = 5.0
+_RETRY = 0.1
 
 
 class WorkerUnavailable(GuardianError):
@@ -56,11 +60,25 @@ def answer(line: str) -> Answer | str | None:
     )
 
 
+def _connect(connection: socket.socket) -> None:
+    """Connect; a worker that is being started again (an upgrade) is waited for. Raises OSError."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            connection.connect(str(paths.WORKER_SOCKET))
+        except (ConnectionRefusedError, FileNotFoundError):
+            if time.monotonic() > end:
+                raise
+            time.sleep(_RETRY)  # a socket that begins to listen tells nobody
+        else:
+            return
+
+
 def ask(line: bytes, *, say: Callable[[str], None]) -> Answer:
     """Send a request and wait for its end; raises WorkerUnavailable. The work goes on when the caller goes away."""
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            connection.connect(str(paths.WORKER_SOCKET))
+            _connect(connection)
             connection.sendall(line)
             with connection.makefile("r", encoding="utf-8") as lines:
                 for text in lines:

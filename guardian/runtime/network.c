@@ -5,9 +5,11 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,7 +20,8 @@ static const char LOCK_RULES[] =
 	" chain out { type filter hook output priority -400; policy drop; oifname \"lo\" accept; }\n"
 	"}\n";
 
-static const char UNLOCK_RULES[] = "delete table inet guardian_lock\n";
+/* Adding before deleting makes the deletion succeed where there is nothing to delete. */
+static const char UNLOCK_RULES[] = "table inet guardian_lock { }\ndelete table inet guardian_lock\n";
 
 /* run_with_input runs a program with `input` on its standard input and returns its wait status, or -1. */
 static int run_with_input(const char *const *argv, const char *input)
@@ -74,4 +77,29 @@ int enter_locked_network(void)
 int unlock_network(void)
 {
 	return nft(UNLOCK_RULES);
+}
+
+int unlock_network_of(const char *pid)
+{
+	char path[64];
+	struct stat own, other;
+	int status, namespace;
+	pid_t child;
+
+	snprintf(path, sizeof path, "/proc/%.20s/ns/net", pid);
+	if (stat(path, &other) < 0 || stat("/proc/self/ns/net", &own) < 0)
+		return -1;
+	if (own.st_ino == other.st_ino)
+		return 0;
+	namespace = open(path, O_RDONLY | O_CLOEXEC);
+	child = namespace < 0 ? -1 : fork();
+	if (child == 0)
+		_exit(setns(namespace, CLONE_NEWNET) == 0 && unlock_network() == 0 ? 0 : 1);
+	close(namespace);
+	if (child < 0)
+		return -1;
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return -1;
+	return status == 0 ? 0 : -1;
 }

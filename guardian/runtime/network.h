@@ -8,4 +8,7 @@ int enter_locked_network(void);
 /* unlock_network undoes the lock of the namespace this process is in; returns 0 or -1. */
 int unlock_network(void);
 
+/* unlock_network_of is unlock_network for the namespace of a process, unless that is this process's own. */
+int unlock_network_of(const char *pid);
+
 #endif
