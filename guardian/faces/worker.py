@@ -194,6 +194,8 @@ class Worker:
         return calls[request.call](request, caller)
 
     def _engine_stops(self, _request: Request, caller: Caller) -> list[Result]:
+        if not docker_daemon.running_pid():
+            return []  # it died: the drop-in's ExecStartPre does the work, just before a new one would kill them
         # A restore under way begins nothing new: what it has not begun stays in the ledger.
         self._stopping.set()
         self._claims.wait_until_free(limit=_PATIENCE)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
+import signal
 import threading
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from guardian.model.states import FORMAT
 
 _FOLDERS = (paths.HOLDS, paths.TICKETS, paths.HOLDERS, paths.FROZEN, paths.FACTS, paths.DUMPS)
 
+_HOLDER_NAME = "guardian-holder"
 REFUSAL = "guardian: checkpoint pending, start held"
 """How every refusal begins, here and in runtime/hold.sh."""
 
@@ -132,8 +135,22 @@ def allow_exec(container_id: str) -> None:
 
 
 def clear_holder(container_id: str) -> None:
-    """Remove what a holder that is gone has left."""
-    shutil.rmtree(paths.HOLDERS / container_id, ignore_errors=True)
+    """End a holder that has not restored, and remove what it has left.
+
+    One whose dockerd is gone would wait for its gate, and its shim with it, and the next start with that.
+    """
+    folder = paths.HOLDERS / container_id
+    with contextlib.suppress(OSError, ValueError):
+        pid = int((folder / "pid").read_text())
+        seen = proc.stat(pid)
+        if seen is not None and seen.name == _HOLDER_NAME and not restored(container_id):
+            os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def idle_holders() -> list[str]:
+    """The containers whose holder has not restored: it waits, or is at it."""
+    return [container_id for container_id in names(paths.HOLDERS) if not restored(container_id)]
 
 
 def names(folder: Path) -> list[str]:

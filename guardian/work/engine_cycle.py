@@ -28,8 +28,6 @@ _COLD_LIMIT = 120.0
 
 def engine_stops(host: Host, containers: Sequence[Container], *, say: Say) -> list[Result]:
     """Checkpoint those of the containers that run, before dockerd is stopped. dockerd is not asked: it may hang."""
-    if not docker_daemon.running_pid():
-        return []  # it died: the drop-in's ExecStartPre does the work, just before a new one would kill them
     if docker_daemon.live_restore() and not systemd.going_down():
         say("live-restore is on: containers outlive dockerd by themselves")
         return []

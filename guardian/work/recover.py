@@ -33,6 +33,8 @@ def recover(host: Host, *, say: Say) -> None:
         except (GuardianError, OSError) as error:
             log.error("checkpoint %s of %s: %s", checkpoint.id, checkpoint.container_id[:12], error)
     _let_go(say)
+    for container_id in gate.idle_holders():
+        gate.clear_holder(container_id)
 
 
 def _let_go(say: Say) -> None:

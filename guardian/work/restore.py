@@ -9,9 +9,11 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from guardian.host import criu_config, docker_daemon, durable, facts, gate, runc
 from guardian.host.announcements import Announcements
+from guardian.host.cgroup import Cgroup
 from guardian.host.docker_engine import Engine
 from guardian.host.ledger import Checkpoint, Record
 from guardian.model.container import Container
@@ -183,7 +185,9 @@ class _Start:
             self.begin(close_connections=True)
             self._let_run()
         if self._waits_for_another_engine():
-            return waits(self.container, self._checkpoint)
+            self._end_half_restored()
+            if self._checkpoint.restorable():
+                return waits(self.container, self._checkpoint)
         if self._error or State.SPENT.value not in self._checkpoint.marks():
             return self.start_cold(self._reason(), left)
         self._checkpoint.mark(State.RUNNING)
@@ -203,6 +207,11 @@ class _Start:
             reason += f"; and the ledger cannot be written: {error}"
         gate.lift(self.container.id)
         return self._keep(*cold(self.container, reason, left))
+
+    def _end_half_restored(self) -> None:
+        """Nobody answers for the container any more: end its holder, and what CRIU may have made."""
+        gate.clear_holder(self.container.id)
+        Cgroup(Path(self._record.cgroup)).kill(limit=_CREATE_LIMIT)
 
     def _waits_for_another_engine(self) -> bool:
         """dockerd went away and nothing has run: hold and ledger stay, the next dockerd's restore takes it up."""
@@ -224,6 +233,7 @@ class _Start:
             if not self._error:
                 with contextlib.closing(Engine()) as engine:
                     engine.start(self.container.id, limit=self._limit())
+                    self._wait_for_proof(engine)
         except EngineUnavailable as error:
             self._error, self._engine_gone = str(error), True
         except GuardianError as error:
@@ -231,6 +241,17 @@ class _Start:
         finally:
             gate.withdraw(self.container.id)
             os.close(writer)
+
+    def _wait_for_proof(self, engine: Engine) -> None:
+        """dockerd says "already started" also while an attempt of its own is under way, which takes the ticket as well.
+
+        Asked again, it says what became of that: running, or refused because the ticket is used.
+        """
+        end = time.monotonic() + self._host.config.restore_timeout
+        never = threading.Event()
+        while State.SPENT.value not in self._checkpoint.marks() and time.monotonic() < end:
+            never.wait(_GATE_INTERVAL)
+            engine.start(self.container.id, limit=self._limit())
 
     def _limit(self) -> float:
         return self._host.config.restore_budget + self._host.config.restore_timeout

@@ -48,7 +48,7 @@ def test_a_dependent_waits_for_health(site: Site) -> None:
 
 
 def test_a_connection_between_members_goes_on(site: Site) -> None:
-    site.machine.write("/root/app.py", _TALKER)
+    site.machine.write("/root/app.py", TALKER)
     site.machine.succeed("docker network create shop")
     site.run("redis", f"{REDIS} --protected-mode no", "--network shop")
     site.run("app", "python3 -u /app.py", "--network shop -v /root/app.py:/app.py:ro", _depends("redis"))
@@ -60,7 +60,7 @@ def test_a_connection_between_members_goes_on(site: Site) -> None:
     assert connections == "1"
 
 
-_TALKER = """\
+TALKER = """\
 import socket, time
 connections = done = 0
 while True:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 
-from . import leftovers, recipes, roots
+from . import cache, leftovers, recipes, roots
 from .nspawn import ContainerHost
 from .smoke import smoke
 from .vm import VirtualMachine
@@ -57,7 +57,7 @@ def main() -> int:
     elif options.command == "shell":
         return shell(options.kind)
     elif options.command == "clean":
-        for name in leftovers.remove_dead():
+        for name in leftovers.remove_dead() + cache.remove_partial():
             print(f"removed {name}")
     elif options.command == "smoke":
         smoke(lambda: make(options.kind))

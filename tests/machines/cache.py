@@ -30,10 +30,10 @@ def folder(*parts: str) -> Path:
 
 
 @contextlib.contextmanager
-def lock(name: str) -> Iterator[None]:
-    """Hold the lock of that name; waits for another process that has it."""
+def lock(name: str, *, wait: bool = True) -> Iterator[None]:
+    """Hold the lock of that name; waits for another process that has it, or raises `BlockingIOError`."""
     with (folder("locks") / name).open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
 
 
@@ -58,6 +58,16 @@ def built(name: str, recipe: str, build: Callable[[Path], None]) -> Path:
                 _prune(name, keep=target)
     (folder("built") / f"{target.name}.used").touch()
     return target
+
+
+def remove_partial() -> list[str]:
+    """Remove what builds left that did not come to their end; the names removed."""
+    removed = []
+    for path in folder("built").glob("*.partial"):
+        with contextlib.suppress(BlockingIOError), lock(f"build-{path.name.rpartition('-')[0]}", wait=False):
+            remove_tree(path)
+            removed.append(path.name)
+    return removed
 
 
 def remove_tree(path: Path) -> None:

@@ -21,8 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .commands import File, Result, run, started, wait_until
-from .errors import CommandFailed, MachineError, TimedOut
+from .commands import POLL, File, Result, run, started, wait_until
+from .errors import CommandFailed, MachineError
 
 COMMAND_TIMEOUT = 120.0
 
@@ -193,7 +193,7 @@ class Machine(abc.ABC):
             if time.monotonic() > deadline:
                 where = f"{self.name} (for {limit:g} s)"
                 raise CommandFailed(command, result.status, result.stdout, result.stderr, where=where)
-            time.sleep(0.1)
+            time.sleep(POLL * self.slowness)
 
     def wait_for_unit(self, unit: str, *, timeout: float | None = None) -> None:
         """Wait until a unit is active. Raises `MachineError` with its journal once it has failed, or `TimedOut`."""
@@ -204,7 +204,12 @@ class Machine(abc.ABC):
                 raise MachineError(f"{self.name}: {unit} failed\n{self.journal(unit=unit)}")
             return state == "active"
 
-        wait_until(active, timeout=self._limit(timeout), what=f"{unit} active on {self.name}")
+        wait_until(
+            active,
+            timeout=self._limit(timeout),
+            what=f"{unit} active on {self.name}",
+            every=POLL * self.slowness,
+        )
 
     def unit_property(self, unit: str, name: str) -> str:
         """A property of a unit as `systemctl show` prints it."""
@@ -213,20 +218,6 @@ class Machine(abc.ABC):
     def wait_for_docker(self, *, timeout: float | None = None) -> None:
         """Wait until dockerd answers. Raises `CommandFailed`."""
         self.wait_until_succeeds("docker info", timeout=timeout)
-
-    def wait_for_settled(self, *, timeout: float) -> None:
-        """Wait until systemd has finished booting, failed units or not. Raises `TimedOut`."""
-
-        def settled() -> bool:
-            with contextlib.suppress(CommandFailed):
-                return self.execute("systemctl is-system-running")[1].strip() in {"running", "degraded"}
-            return False
-
-        try:
-            wait_until(settled, timeout=timeout, what=f"systemd settled on {self.name}")
-        except TimedOut as error:
-            status, jobs = self.execute("systemctl list-jobs --no-pager")
-            raise TimedOut(f"{error}; systemctl list-jobs ({status}):\n{jobs}") from None
 
     def journal(self, *, unit: str | None = None, boot: int = 0, since_cursor: str | None = None) -> str:
         """The journal's text of a boot (0 is the present one, -1 the one before), of one unit or all."""

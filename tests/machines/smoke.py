@@ -14,6 +14,7 @@ from . import cache, cgroups
 from .commands import run
 from .errors import MachineError
 from .local import LocalMachine
+from .nspawn import ContainerHost
 
 FOLDERS = (cache.folder("run"), Path("/run/systemd/nspawn/propagate"))
 DUMP = """\
@@ -76,9 +77,9 @@ def _try_life(machine: LocalMachine) -> None:
     _check(bool(machine.journal(boot=-2, unit="docker.service")), "no journal of the first boot")
     with _step("poweroff"):
         machine.poweroff()
-    _check(
-        machine.full_journal().count("Started docker.service") == 3, "the journal of all boots is not whole"
-    )
+    # A virtual machine's own journal of the cut boot may be lost with what else it had not written.
+    boots_told = machine.full_journal().count("Started docker.service")
+    _check(boots_told >= (3 if isinstance(machine, ContainerHost) else 2), f"a journal of {boots_told} boots")
 
 
 def _try_peer(host: LocalMachine) -> None:
