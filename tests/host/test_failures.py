@@ -45,6 +45,17 @@ def test_a_disk_that_fills_during_the_dump(site: Site) -> None:
         )
 
 
+def test_a_ceiling_for_one_container_and_for_all(site: Site) -> None:
+    before = site.redis("large")
+    for limit in ('max-container-size = "1M"', 'max-size = "1M"'):
+        site.machine.write("/etc/guardian/guardian.toml", f"[store]\n{limit}\n")
+        site.machine.succeed("systemctl restart guardian-worker")
+        told = site.machine.execute("guardianctl checkpoint large 2>&1")[1]
+        assert limit.split()[0] in told
+    site.machine.succeed("rm /etc/guardian/guardian.toml; systemctl restart guardian-worker")
+    assert site.seen_in("large") == before
+
+
 def test_a_corrupt_image_starts_cold_and_is_kept(site: Site) -> None:
     before = site.redis("corrupt", "--restart always")
     site.machine.succeed("guardianctl checkpoint corrupt")
@@ -170,6 +181,26 @@ def test_emergency_exit_for_one_boot(site: Site) -> None:
     assert "cold-once" in site.reason("emergency")
     assert site.seen_in("emergency") != before
     site.machine.fail("ls /var/lib/guardian/cold-once")
+
+
+def test_emergency_exit_on_the_kernel_command_line(site: Site) -> None:
+    """The host has the command line of the machine it runs on: another one is laid over it for the unit's program."""
+    site.run("booted", SLEEP)
+    site.machine.succeed(
+        "guardianctl checkpoint booted && systemctl stop guardian-worker && rm /run/guardian/holds/*"
+    )
+    site.machine.succeed(
+        "echo 'root=/dev/sda guardian=cold quiet' >/root/cmdline && mount --bind /root/cmdline /proc/cmdline"
+    )
+    try:
+        told = site.machine.succeed("/usr/libexec/docker-guardian/hold")
+    finally:
+        site.machine.succeed("umount /proc/cmdline; systemctl start guardian-worker")
+    assert "starts cold, the kernel command line says guardian=cold" in told
+    assert site.machine.succeed("ls /run/guardian/holds").strip() == ""
+    site.machine.succeed("systemctl start guardian-restore")
+    assert site.outcome("booted") == "cold"
+    assert "guardian=cold" in site.reason("booted")
 
 
 def test_the_emergency_unit_needs_no_python(site: Site) -> None:
