@@ -18,13 +18,14 @@ from pathlib import Path
 from .commands import run
 from .errors import MachineError
 
+DEFAULT = "/var/cache/guardian-tests"
 UNUSED_DAYS = 7
 APT_ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
 
 
 def folder(*parts: str) -> Path:
     """The cache folder or a folder in it, created (readable by root only)."""
-    path = Path(os.environ.get("GUARDIAN_TEST_CACHE", "/var/cache/guardian-tests"), *parts)
+    path = Path(os.environ.get("GUARDIAN_TEST_CACHE", DEFAULT), *parts)
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
 

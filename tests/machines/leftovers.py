@@ -8,11 +8,10 @@ the next machine that is made or by `python3 -m tests.machines clean`.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import json
 import os
+import re
 import signal
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from .errors import MachineError
 
 SLOTS = 250
 LOCK = "run"
+NUMBER = re.compile(r"^[a-z]+(\d+)")
 
 
 @dataclass(frozen=True)
@@ -34,22 +34,16 @@ class Process:
     @classmethod
     def of(cls, pid: int) -> Process:
         """The process with that id now. Raises `ProcessLookupError`."""
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-        except FileNotFoundError:
-            raise ProcessLookupError(pid) from None
-        fields = stat.rpartition(")")[2].split()
-        if fields[0] == "Z":
-            raise ProcessLookupError(pid)
-        return cls(pid, int(fields[19]))
+        return cls(pid, _state(pid)[1])
 
     @property
     def is_alive(self) -> bool:
         """Whether it is still there (a zombie is not)."""
         try:
-            return Process.of(self.pid) == self
+            state, started = _state(self.pid)
         except ProcessLookupError:
             return False
+        return started == self.started and state != "Z"
 
     def kill(self) -> None:
         """SIGKILL it if it is still there, and wait until it is gone."""
@@ -63,6 +57,16 @@ class Process:
         finally:
             os.close(descriptor)
         wait_until(lambda: not self.is_alive, timeout=30, what=f"process {self.pid} ended")
+
+
+def _state(pid: int) -> tuple[str, int]:
+    """The state of a process and when it began. Raises `ProcessLookupError`."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        raise ProcessLookupError(pid) from None
+    fields = stat.rpartition(")")[2].split()
+    return fields[0], int(fields[19])
 
 
 @dataclass
@@ -86,11 +90,11 @@ class Record:
         """A record with a name and number that no other live one has. Raises `MachineError` when all are taken."""
         remove_dead()
         with interrupts_later(), cache.lock(LOCK):
-            taken = {record.slot for record in _all()}
+            taken = {int(digits) for path in _folders() for digits in NUMBER.findall(path.name)}
             slot = next((number for number in range(1, SLOTS) if number not in taken), None)
             if slot is None:
                 raise MachineError("too many test machines at once")
-            record = cls(f"{kind}{slot}", slot, Process.of(os.getpid()))
+            record = cls(f"{kind}{slot}{_suffix()}", slot, Process.of(os.getpid()))
             record.folder.mkdir(mode=0o700)
             record.save()
             _ours.append(record)
@@ -137,22 +141,38 @@ class Record:
 _ours: list[Record] = []
 
 
-def _all() -> Iterator[Record]:
-    for path in cache.folder("run").glob("*/record.json"):
-        with contextlib.suppress(FileNotFoundError):
-            content = json.loads(path.read_text())
-            content["owner"] = Process(**content["owner"])
-            content["processes"] = [Process(**process) for process in content["processes"]]
-            yield Record(**content)
+def _folders() -> list[Path]:
+    return list(cache.folder("run").iterdir())
+
+
+def _suffix() -> str:
+    """What tells our names from those of runs with another cache: cgroups and nspawn know only the name."""
+    path = str(cache.folder())
+    return "" if path == cache.DEFAULT else f"-{cache.digest(path)[:4]}"
+
+
+def _read(folder: Path) -> Record | None:
+    try:
+        content = json.loads((folder / "record.json").read_text())
+    except FileNotFoundError:
+        return None
+    content["owner"] = Process(**content["owner"])
+    content["processes"] = [Process(**process) for process in content["processes"]]
+    return Record(**content)
 
 
 def remove_dead() -> list[str]:
     """Remove what runs left whose process is gone; the names removed."""
+    removed = []
     with cache.lock(LOCK):
-        dead = [record for record in _all() if not record.owner.is_alive]
-        for record in dead:
-            record.remove()
-        return [record.name for record in dead]
+        for folder in _folders():
+            record = _read(folder)
+            if record is None:  # about to be removed by its owner, or by one that was killed while it did so
+                cache.remove_tree(folder)
+            elif not record.owner.is_alive:
+                record.remove()
+                removed.append(record.name)
+    return removed
 
 
 def unmount_below(folder: Path) -> None:

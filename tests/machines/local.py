@@ -111,7 +111,7 @@ class LocalMachine(Machine):
     def full_journal(self) -> str:
         """The journal of all boots, whether the machine is on or off, with what power cuts made it lose."""
         self._save_journal()
-        argv = ["journalctl", f"--file={self.folder}/journal-*/*/*.journal"]
+        argv = ["journalctl", f"--file={self.folder}/journal-*/*/*.journal*"]
         return run([*argv, "--no-pager", "--output=short-precise"], timeout=60).stdout
 
     def _save_journal(self) -> None:

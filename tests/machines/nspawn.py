@@ -17,9 +17,9 @@ from .commands import interrupts_later, run
 from .errors import MachineError, TimedOut
 from .leftovers import Process
 from .local import LocalMachine
-from .network import PREFIX, Network
+from .network import BRIDGE, PREFIX, Network
 
-BOOT_TIMEOUT = 90.0
+BOOT_TIMEOUT = 300.0
 ENVIRONMENT = {
     # With nspawn's seccomp filter no `docker run` works, and no dump by a CRIU that a unit started.
     "SYSTEMD_SECCOMP": "0",
@@ -113,7 +113,7 @@ class ContainerHost(LocalMachine):
             *("sh", "-c", join, str(self._cgroups[0])),
             *("systemd-nspawn", f"--directory={self.root}", f"--machine={self.name}", "--boot"),
             *("--register=no", "--keep-unit", "--notify-ready=yes", "--capability=all"),
-            *("--network-bridge=br0", "--link-journal=no", "--console=pipe"),
+            *(f"--network-bridge={BRIDGE}", "--link-journal=no", "--console=pipe"),
         ]
 
     def _wait_for_boot(self, notify: socket.socket) -> None:
