@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+import time
 
 from guardian.host import docker_daemon, facts, gate
 from guardian.host.docker_engine import Engine, Events
@@ -17,6 +18,8 @@ log = logging.getLogger("guardian.watch")
 
 _TELLING = frozenset({"start", "pause", "unpause", "die", "rename", "update"})
 _COUNT_EVERY = 10.0
+_STOP_LIMIT = 300.0
+"""Seconds in which a dockerd that is being stopped is gone: systemd kills it after 90."""
 _LOOK_AGAIN = 1.0
 """Seconds between looks for a dockerd that is not there: nothing tells when it is."""
 
@@ -31,6 +34,7 @@ class Watch:
         self._lock = threading.Lock()
         self._events: Events | None = None
         self._leave_alone = 0
+        self._until = 0.0
         self._held_for: dict[str, float] = {}
 
     def run(self) -> None:
@@ -38,7 +42,7 @@ class Watch:
         while True:
             try:
                 pid = docker_daemon.running_pid()
-                if pid and pid != self._leave_alone:
+                if pid and not self._is_left_alone(pid):
                     self._follow(pid)
             except (GuardianError, OSError) as error:
                 log.warning("following dockerd: %s", error)
@@ -92,15 +96,20 @@ class Watch:
         """Close the connection to a dockerd that is about to stop: it would wait 5 s for us to do so."""
         with self._lock:
             self._leave_alone = docker_daemon.running_pid()
+            self._until = time.monotonic() + _STOP_LIMIT
             if self._events is not None:
                 self._events.close()
+
+    def _is_left_alone(self, pid: int) -> bool:
+        """Whether this dockerd is about to stop. One that is still there much later was not stopped after all."""
+        return pid == self._leave_alone and time.monotonic() < self._until
 
     def _follow(self, pid: int) -> None:
         with contextlib.closing(Engine()) as engine:
             if not engine.answers():
                 return
             with self._lock:
-                if pid == self._leave_alone:
+                if self._is_left_alone(pid):
                     return
                 events = self._events = engine.events()
             with contextlib.closing(events):
