@@ -115,14 +115,14 @@ class MemberCheckpoint:
         self._wait_for_execs()
         self._cgroup.freeze(limit=_FREEZE_LIMIT)
         self.times.frozen = time.monotonic()
-        self.checkpoint.mark(State.FROZEN)
+        self._mark(State.FROZEN)
         self._describe()
 
     def lock(self) -> None:
         """Lock the network namespace, where the container has one of its own."""
         if self._known.own_network:
             netns.lock(self._known.pid)
-        self.checkpoint.mark(State.LOCKED)
+        self._mark(State.LOCKED)
 
     def dump(self, slots: threading.Semaphore, dumped: Barrier, held: Barrier, writable: set[str]) -> None:
         """Dump and commit with the group; never raises. Afterwards `aftermath` is set, or `reason`."""
@@ -150,6 +150,12 @@ class MemberCheckpoint:
         """Heal, unlock, thaw: each where it is needed, so that it can be repeated."""
         void(self.checkpoint, self.reason)
         release_running(self._known, self.container, self.checkpoint)
+
+    def _mark(self, state: State) -> None:
+        """Reach a state, durably; what fsync takes is counted apart."""
+        begun = time.monotonic()
+        self.checkpoint.mark(state)
+        self.times.syncing += time.monotonic() - begun
 
     def _wait_for_execs(self) -> None:
         """Wait for processes that are in the cgroup and not below init: `docker exec` and health checks."""
@@ -221,7 +227,7 @@ class MemberCheckpoint:
                 slots.release()
         with script:
             self.times.dumped = time.monotonic()
-            self.checkpoint.mark(State.DUMPED)
+            self._mark(State.DUMPED)
             word = Verdict.VOID
             try:
                 dumped.arrive(self.container.id)
@@ -272,11 +278,11 @@ class MemberCheckpoint:
         image = self.checkpoint.folder / "img"
         for files in _portions([*image.iterdir(), image]):
             run(["sync", *files], limit=self._host.config.sync_timeout)
-        self.times.syncing = time.monotonic() - begun
-        self.checkpoint.mark(State.DURABLE)
+        self.times.syncing += time.monotonic() - begun
+        self._mark(State.DURABLE)
         if self._purpose is Purpose.SUSPEND:
             gate.hold(self.container.id, self.container.name, self.checkpoint.folder)
-            self.checkpoint.mark(State.HELD)
+            self._mark(State.HELD)
         self.times.durable = time.monotonic()
 
     def _end_dump(self) -> None:
