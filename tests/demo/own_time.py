@@ -124,7 +124,8 @@ def _one_run(site: Site) -> list[tuple[str, float]]:
     machine = site.machine
     machine.wait_until_succeeds("docker exec alone redis-cli ping")
     machine.succeed("guardianctl checkpoint alone")
-    times = json.loads(machine.succeed("cat $(ls -d /var/lib/guardian/store/*/*/ | tail -1)times.json"))
+    folder = f"/var/lib/guardian/store/{site.inspect('alone', '{{.Id}}')}"
+    times = json.loads(machine.succeed(f"cat $(ls -d {folder}/*/ | tail -1)times.json"))
     results = json.loads(machine.succeed("guardianctl restore --json alone 2>/dev/null"))["results"]
     machine.wait_until_succeeds("docker exec alone redis-cli ping")
     # In a unit: an entered command's cgroup is outside the host's own tree.
