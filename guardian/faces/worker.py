@@ -19,7 +19,7 @@ from guardian import __version__
 from guardian.faces.jobs import Call, Request, Status, parse, status_of
 from guardian.host import docker_daemon, facts, gate, paths, runc, systemd
 from guardian.host.docker_engine import Engine
-from guardian.model.config import Config, from_mapping
+from guardian.model.config import Config, LogLevel, from_mapping
 from guardian.model.container import Container
 from guardian.model.errors import BadInput, EngineUnavailable, GuardianError
 from guardian.model.outcome import Result
@@ -37,6 +37,13 @@ log = logging.getLogger("guardian.worker")
 _EXTENSION = 60
 """Seconds asked of systemd again and again while a job of a unit runs; the job's own budget is its limit."""
 _EXTEND_EVERY = 20.0
+_LEVELS = {
+    LogLevel.DEBUG: logging.DEBUG,
+    LogLevel.INFO: logging.INFO,
+    LogLevel.NOTICE: logging.INFO + 5,
+    LogLevel.WARNING: logging.WARNING,
+    LogLevel.ERROR: logging.ERROR,
+}
 _NOT_DONE = 70
 """Exit status for a unit whose call had no results at all: guardian-restore.service then calls the emergency unit."""
 _LONGEST_JOB = 1140.0
@@ -285,6 +292,7 @@ def main() -> int:
     except BadInput as error:
         log.error("%s; the defaults are used", error)
         config = from_mapping({}, source="defaults")
+    logging.getLogger().setLevel(_LEVELS[config.log_level])
     runc.warm()
     log.info("guardian %s, ready after %.2f s", __version__, time.monotonic() - begun)
     Worker(config).run()

@@ -199,7 +199,6 @@ def facts(data: dict[str, Any], image_labels: dict[str, str]) -> Container:
         network_mode=str(host.get("NetworkMode") or ""),
         ipc_mode=str(host.get("IpcMode") or ""),
         pid_mode=str(host.get("PidMode") or ""),
-        cgroup_parent=str(host.get("CgroupParent") or ""),
         networks=_networks(data),
         mounts=tuple(_mount(item) for item in data.get("Mounts") or []),
         healthcheck=_healthcheck(config.get("Healthcheck") or {}),

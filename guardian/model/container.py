@@ -87,7 +87,6 @@ class Container:
     network_mode: str
     ipc_mode: str
     pid_mode: str
-    cgroup_parent: str
     networks: tuple[Attachment, ...]
     mounts: tuple[Mount, ...]
     healthcheck: Healthcheck

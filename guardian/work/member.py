@@ -125,7 +125,7 @@ class MemberCheckpoint:
         self._mark(State.LOCKED)
 
     def dump(self, slots: threading.Semaphore, dumped: Barrier, held: Barrier, writable: set[str]) -> None:
-        """Dump and commit with the group; never raises. Afterwards `aftermath` is set, or `reason`."""
+        """Dump and commit with the group. What fails becomes `reason`; else `aftermath` is set."""
         try:
             try:
                 self._dump(slots, dumped, held, writable)

@@ -70,7 +70,6 @@ class _Restore:
         self._pending: Mapping[str, Pending] = {item.container.id: item for item in pending}
         self._say = say
         self._done = {container_id: threading.Event() for container_id in self._pending}
-        self._up: dict[str, bool] = {}
         self._results: dict[str, Result] = {}
         self._end = time.monotonic() + host.config.restore_budget
 
@@ -112,7 +111,6 @@ class _Restore:
             result = one.start_cold(f"restore failed: {error}", self._left())
         self._results[container_id] = result
         retention.tidy(self._host.ledger, container_id)
-        self._up[container_id] = result.outcome in (Outcome.RESUMED, Outcome.COLD)
         self._say(line(result))
         self._done[container_id].set()
 

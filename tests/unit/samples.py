@@ -38,7 +38,6 @@ def container(name: str = "app", **changes: Any) -> Container:
         "network_mode": "bridge",
         "ipc_mode": "private",
         "pid_mode": "",
-        "cgroup_parent": "",
         "networks": (),
         "mounts": (),
         "healthcheck": Healthcheck(),
