@@ -8,6 +8,7 @@ SHELL := /bin/bash
 
 # Expanded in recipes only, so that `make help` installs nothing.
 VENV = $$(tests/venv.sh)
+NFTABLES := /usr/include/nftables/libnftables.h=libnftables-dev
 FOLDERS := .ci guardian tests docs etc units packaging
 # Scripts are known by their first line.
 SCRIPTS = find $(FOLDERS) -type f -exec awk 'FNR == 1 && /^\#!.*\/(ba|da)?sh( |$$)/ { print FILENAME } { nextfile }' {} +
@@ -20,7 +21,7 @@ help: ## this list
 
 .PHONY: check
 check: ## style, types, the rules of the house, C and shell syntax
-	tests/need.sh 'gcc=gcc libc6-dev' shellcheck=shellcheck
+	tests/need.sh 'gcc=gcc libc6-dev' shellcheck=shellcheck $(NFTABLES)
 	venv=$(VENV); $$venv/bin/ruff check .; $$venv/bin/ruff format --check .; $$venv/bin/mypy
 	venv=$(VENV); $$venv/bin/pytest -q tests/unit/test_house.py tests/unit/test_generated.py
 	shopt -s nullglob; for file in guardian/runtime/*.c; do \
@@ -43,7 +44,7 @@ format: ## format the code and make anew what is generated from it
 
 .PHONY: host
 host: ## the host suite: real systemd, dockerd and CRIU
-	tests/need.sh gcc=gcc dh=debhelper dpkg-buildpackage=dpkg-dev
+	tests/need.sh gcc=gcc dh=debhelper dpkg-buildpackage=dpkg-dev $(NFTABLES)
 	venv=$(VENV); if compgen -G 'tests/host/test_*.py' >/dev/null; then \
 		$$venv/bin/pytest --durations=10 tests/host; \
 	else \
@@ -57,15 +58,15 @@ test: unit host ## unit tests and the host suite: what .ci/run calls after check
 
 .PHONY: deb
 deb: ## the Debian package, into dist/
-	tests/need.sh gcc=gcc dh=debhelper dpkg-buildpackage=dpkg-dev
+	tests/need.sh gcc=gcc dh=debhelper dpkg-buildpackage=dpkg-dev $(NFTABLES)
 	packaging/build.sh dist
 
 .PHONY: demo
 demo: ## the main job, shown on a host made on the spot; KEEP=1 leaves it running
-	tests/need.sh gcc=gcc dh=debhelper dpkg-buildpackage=dpkg-dev
+	tests/need.sh gcc=gcc dh=debhelper dpkg-buildpackage=dpkg-dev $(NFTABLES)
 	venv=$(VENV); $$venv/bin/python -m tests.demo
 
 .PHONY: test-vm
 test-vm: ## a virtual machine with Debian's own kernel: a true reboot (half an hour from nothing, ten minutes cached)
-	tests/need.sh gcc=gcc dh=debhelper dpkg-buildpackage=dpkg-dev
+	tests/need.sh gcc=gcc dh=debhelper dpkg-buildpackage=dpkg-dev $(NFTABLES)
 	venv=$(VENV); $$venv/bin/pytest --durations=10 tests/vm

@@ -1,5 +1,5 @@
 #!/bin/sh
-# need.sh COMMAND="PACKAGE..."...: see to it that each command is here, by installing its Debian packages.
+# need.sh COMMAND="PACKAGE..."...: see to it that each command (or file, by its path) is here, by installing its Debian packages.
 # Takes the same lock as tests/machines/cache.py, since two apt at once fail.
 set -eu
 
@@ -8,6 +8,7 @@ cache=${GUARDIAN_TEST_CACHE:-/var/cache/guardian-tests}
 absent() {
 	case $1 in
 	python3-venv) ! "${PYTHON:-python3}" -c 'import ensurepip, venv' 2>/dev/null ;;
+	/*) ! [ -e "$1" ] ;;
 	*) ! command -v "$1" >/dev/null ;;
 	esac
 }

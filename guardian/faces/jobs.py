@@ -67,9 +67,10 @@ def parse(text: str) -> Request:
         raise BadInput("the request does not parse", str(error)) from error
 
 
-def status_of(results: list[Result]) -> Status:
-    """Done where every result is good, failed where none is, else partly."""
-    bad = sum(result.outcome in (Outcome.FAILED, Outcome.COLD) for result in results)
+def status_of(call: Call, results: list[Result]) -> Status:
+    """Done where every result is good, failed where none is, else partly. Released ones are to start cold."""
+    wrong = (Outcome.FAILED,) if call is Call.RELEASE else (Outcome.FAILED, Outcome.COLD)
+    bad = sum(result.outcome in wrong for result in results)
     if not bad:
         return Status.DONE
     return Status.FAILED if bad == len(results) else Status.PARTLY

@@ -187,7 +187,7 @@ class Worker:
             return
         with caller.kept_waiting():
             results = self._work(request, caller)
-        caller.end(status_of(results), [result.to_json() for result in results])
+        caller.end(status_of(request.call, results), [result.to_json() for result in results])
 
     def _work(self, request: Request, caller: Caller) -> list[Result]:
         calls = {

@@ -17,9 +17,12 @@ def dump(*, ghost_limit: int, external_network: int, own_lock: bool, skip_lock: 
     return "\n".join(lines) + "\n"
 
 
-def restore(*, own_lock: bool, skip_lock: bool, close_connections: bool) -> str:
-    """The restore's. `close_connections`: the addresses are others, established connections are dropped."""
-    lines = [*_COMMON, _lock(own_lock and skip_lock)]
+def restore(*, skip_lock: bool, close_connections: bool) -> str:
+    """The restore's. `close_connections`: all of them are dropped.
+
+    CRIU's own lock is of no use here: the namespace was born locked, or the host's has our fence.
+    """
+    lines = [*_COMMON, _lock(skip_lock)]
     if close_connections:
         lines.append("tcp-close")
     return "\n".join(lines) + "\n"

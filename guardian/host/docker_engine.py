@@ -64,6 +64,7 @@ class Engine:
     def __init__(self, *, limit: float = 30.0) -> None:
         self._limit = limit
         self._client = _connect(docker.DockerClient, int(limit))
+        self._networks: dict[str, str] = {}
 
     def close(self) -> None:
         """Give the connection back."""
@@ -99,7 +100,7 @@ class Engine:
     def container(self, name_or_id: str) -> Container:
         """One container's facts; raises UnknownContainer or EngineUnavailable."""
         data = self._call(lambda: self._client.api.inspect_container(name_or_id), name_or_id)
-        return facts(data, self._image_labels(data["Image"]))
+        return facts(data, self._image_labels(data["Image"]), self._drivers(data))
 
     def start(self, container_id: str, *, limit: float) -> None:
         """Start a container, for at most `limit` seconds; "already started" is success. Raises StartRefused."""
@@ -152,6 +153,14 @@ class Engine:
         """Container events from now on. dockerd listens when this returns: what is asked afterwards misses nothing."""
         return self._call(Events)  # type: ignore[no-any-return]
 
+    def _drivers(self, data: dict[str, Any]) -> dict[str, str]:
+        """The driver of each network of a container, by the network's id; networks are asked for once."""
+        wanted = {str(item.get("NetworkID") or "") for item in _attached(data).values()} - {""}
+        if not wanted <= self._networks.keys():
+            found = self._call(self._client.api.networks)
+            self._networks = {str(item["Id"]): str(item.get("Driver") or "") for item in found}
+        return self._networks
+
     def _image_labels(self, image_id: str) -> dict[str, str]:
         try:
             image = self._call(lambda: self._client.api.inspect_image(image_id), image_id)
@@ -174,8 +183,11 @@ class Engine:
             raise EngineUnavailable("dockerd does not answer", str(error)) from error
 
 
-def facts(data: dict[str, Any], image_labels: dict[str, str]) -> Container:
-    """A container as `docker inspect` shows it (Docker Engine API, ContainerInspect)."""
+def facts(data: dict[str, Any], image_labels: dict[str, str], drivers: Mapping[str, str]) -> Container:
+    """A container as `docker inspect` shows it (Docker Engine API, ContainerInspect).
+
+    `drivers` are those of its networks, by id.
+    """
     config, host, state = data["Config"], data["HostConfig"], data["State"]
     policy = (host.get("RestartPolicy") or {}).get("Name") or "no"
     timeout = config.get("StopTimeout")
@@ -199,7 +211,7 @@ def facts(data: dict[str, Any], image_labels: dict[str, str]) -> Container:
         network_mode=str(host.get("NetworkMode") or ""),
         ipc_mode=str(host.get("IpcMode") or ""),
         pid_mode=str(host.get("PidMode") or ""),
-        networks=_networks(data),
+        networks=_networks(data, drivers),
         mounts=tuple(_mount(item) for item in data.get("Mounts") or []),
         healthcheck=_healthcheck(config.get("Healthcheck") or {}),
         error=str(state.get("Error") or ""),
@@ -207,8 +219,11 @@ def facts(data: dict[str, Any], image_labels: dict[str, str]) -> Container:
     )
 
 
-def _networks(data: dict[str, Any]) -> tuple[Attachment, ...]:
-    found = (data.get("NetworkSettings") or {}).get("Networks") or {}
+def _attached(data: dict[str, Any]) -> dict[str, Any]:
+    return (data.get("NetworkSettings") or {}).get("Networks") or {}
+
+
+def _networks(data: dict[str, Any], drivers: Mapping[str, str]) -> tuple[Attachment, ...]:
     return tuple(
         Attachment(
             name=name,
@@ -216,8 +231,11 @@ def _networks(data: dict[str, Any]) -> tuple[Attachment, ...]:
             address4=str(item.get("IPAddress") or ""),
             address6=str(item.get("GlobalIPv6Address") or ""),
             mac=str(item.get("MacAddress") or ""),
+            prefix4=int(item.get("IPPrefixLen") or 0),
+            prefix6=int(item.get("GlobalIPv6PrefixLen") or 0),
+            driver=drivers.get(str(item.get("NetworkID") or ""), ""),
         )
-        for name, item in sorted(found.items())
+        for name, item in sorted(_attached(data).items())
     )
 
 

@@ -10,7 +10,7 @@ import signal
 import threading
 from pathlib import Path
 
-from guardian.host import paths, proc
+from guardian.host import fence, paths, proc
 from guardian.model.states import FORMAT
 
 _FOLDERS = (paths.HOLDS, paths.TICKETS, paths.HOLDERS, paths.FROZEN, paths.FACTS, paths.DUMPS)
@@ -62,8 +62,9 @@ def holds() -> list[str]:
 
 
 def lift(container_id: str) -> None:
-    """Let the container be started. Lifting starts nothing."""
+    """Let the container be started, and its peers be answered. Lifting starts nothing."""
     (paths.HOLDS / container_id).unlink(missing_ok=True)
+    fence.lift(container_id)
 
 
 def give(ticket: Ticket) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from guardian.host.command import run
 
 _TABLE = "guardian_lock"
+# The same rules as in runtime/network.c.
+_NEIGHBOURS = (
+    "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, mld2-listener-report } accept;"
+)
 _LOCK = f"""table inet {_TABLE} {{
- chain in {{ type filter hook input priority -400; policy drop; iifname "lo" accept; }}
- chain out {{ type filter hook output priority -400; policy drop; oifname "lo" accept; }}
+ chain in {{ type filter hook input priority -400; policy drop; iifname "lo" accept; {_NEIGHBOURS} }}
+ chain out {{ type filter hook output priority -400; policy drop; oifname "lo" accept; {_NEIGHBOURS} }}
 }}
 """
 # Adding before deleting makes the deletion succeed where there is nothing to delete.

@@ -16,6 +16,9 @@ WORKER_SOCKET = RUN / "worker.sock"
 STATE = Path("/var/lib/guardian")
 STORE_LINK = STATE / "store"
 """A link to the configured store, for what is written in /bin/sh and reads no configuration."""
+FENCE = STATE / "fence"
+"""One file for each fenced container. Not in the store: it is read before the network is up."""
+FENCE_SOCKET = RUN / "fence.sock"
 COLD_ONCE = STATE / "cold-once"
 """A file that makes the next boot a cold one; removed by guardian-hold.service."""
 

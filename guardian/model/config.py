@@ -56,6 +56,7 @@ class Config:
     health_timeout: float
     hold_expiry: float
     max_age: float
+    fence_time: float
     log_level: LogLevel
 
 
@@ -159,6 +160,7 @@ SECTIONS: Mapping[str, str] = {
     "labels": "What containers may ask for.",
     "checkpoint": "Saving containers before Docker stops.",
     "restore": "Resuming containers after Docker has started.",
+    "connections": "TCP connections of containers.",
     "log": "What is said in the journal.",
 }
 
@@ -259,6 +261,14 @@ SETTINGS: tuple[Setting, ...] = (
         _duration(0),
         "0",
         "The age from which a checkpoint is not restored any more; 0 is none.",
+    ),
+    Setting(
+        "connections",
+        "fence-time",
+        "fence_time",
+        _duration(1, _DAY),
+        "15m",
+        "How long at most peers are kept from hearing that a container is away. Most give up after 15 minutes.",
     ),
     Setting("log", "level", "log_level", _LEVEL_KIND, LogLevel.INFO.value, "The least that is said."),
 )

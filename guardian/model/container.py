@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from guardian.model.errors import BadInput
@@ -29,13 +29,25 @@ class RestartPolicy(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Attachment:
-    """One network the container is on. Addresses are text without prefix length, empty where there is none."""
+    """One network the container is on. Addresses are text without prefix length, empty where there is none.
+
+    `driver` is Docker's ("bridge", "macvlan", ...), empty where the network could not be looked up.
+    """
 
     name: str
     network_id: str
     address4: str = ""
     address6: str = ""
     mac: str = ""
+    prefix4: int = 0
+    prefix6: int = 0
+    driver: str = ""
+
+    def addresses(self) -> Iterator[tuple[str, int]]:
+        """Each address with its prefix length."""
+        for text, prefix in ((self.address4, self.prefix4), (self.address6, self.prefix6)):
+            if text:
+                yield text, prefix
 
 
 @dataclasses.dataclass(frozen=True)

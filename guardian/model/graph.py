@@ -29,7 +29,7 @@ from guardian.model.labels import (
     GroupPolicy,
     Policy,
 )
-from guardian.model.wording import quoted
+from guardian.model.wording import quoted, some
 
 _STRICTNESS = (Condition.COMPLETED, Condition.STARTED, Condition.HEALTHY)
 _NOT_DATA = ("/dev", "/proc", "/sys")
@@ -133,7 +133,7 @@ def build(members: Sequence[Member], others: Sequence[Other]) -> Graph:
             continue
         problems[edge.source].append(
             f"the dependency on {quoted(names[edge.target])} is part of a cycle "
-            f"({_some(names[member] for member in circle)}): these are restored in name order"
+            f"({some(sorted(names[member] for member in circle), most=_MOST_NAMES)}): these are restored in name order"
         )
     return Graph(
         {member: tuple(found) for member, found in kept.items()},
@@ -237,12 +237,6 @@ def _merged(edges: Iterable[Edge]) -> list[Edge]:
             strictest.get(pair, edge), edge, key=lambda each: _STRICTNESS.index(each.condition)
         )
     return list(strictest.values())
-
-
-def _some(names: Iterable[str]) -> str:
-    """The names, or the first few of them."""
-    found = sorted(names)
-    return ", ".join(found if len(found) <= _MOST_NAMES else [*found[:_MOST_NAMES], "..."])
 
 
 def _targets(edges: Iterable[Edge]) -> dict[str, list[str]]:

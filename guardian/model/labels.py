@@ -6,6 +6,7 @@ import dataclasses
 import enum
 import re
 from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 from guardian.model.wording import listed, quoted, suggestion
 
@@ -13,6 +14,7 @@ PREFIX = "guardian."
 ENABLE = "guardian.enable"
 DEPENDS_ON = "guardian.depends-on"
 GROUP = "guardian.group"
+CONNECTIONS = "guardian.connections"
 COMPOSE_DEPENDS_ON = "com.docker.compose.depends_on"
 COMPOSE_PROJECT = "com.docker.compose.project"
 COMPOSE_SERVICE = "com.docker.compose.service"
@@ -37,6 +39,13 @@ class GroupPolicy(enum.Enum):
 
     BEST_EFFORT = "best-effort"
     ALL_OR_NOTHING = "all-or-nothing"
+
+
+class Connections(enum.Enum):
+    """What happens to the container's TCP connections."""
+
+    KEEP = "keep"
+    CLOSE = "close"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +80,12 @@ LABELS: tuple[Label, ...] = (
         "on unsaved. One member that says `all-or-nothing` says so for its whole group.",
     ),
     Label(
+        CONNECTIONS,
+        "`keep` or `close`",
+        "`keep`",
+        "What happens to the container's TCP connections: they go on where they can, or all are closed.",
+    ),
+    Label(
         COMPOSE_DEPENDS_ON,
         "written by Compose",
         "none",
@@ -87,6 +102,7 @@ LABELS: tuple[Label, ...] = (
     ),
 )
 
+_Choice = TypeVar("_Choice", bound=enum.Enum)
 _OWN = tuple(label.name for label in LABELS if label.name.startswith(PREFIX))
 _CONDITIONS: Mapping[str, Mapping[str, Condition]] = {
     DEPENDS_ON: {"started": Condition.STARTED, "healthy": Condition.HEALTHY},
@@ -114,6 +130,7 @@ class Policy:
     enabled: bool = False
     depends_on: tuple[Dependency, ...] = ()
     group: GroupPolicy = GroupPolicy.BEST_EFFORT
+    connections: Connections = Connections.KEEP
     problems: tuple[str, ...] = ()
 
 
@@ -122,12 +139,13 @@ def parse(labels: Mapping[str, str], image_labels: Mapping[str, str], *, trust_i
     problems: list[str] = []
     own = dict(_own(labels, {} if trust_image_labels else image_labels, problems))
     enabled = _enabled(own.get(ENABLE, "false"), problems)
-    group = _group(own.get(GROUP, GroupPolicy.BEST_EFFORT.value), problems)
+    group = _one_of(GROUP, own, GroupPolicy.BEST_EFFORT, problems)
+    connections = _one_of(CONNECTIONS, own, Connections.KEEP, problems)
     depends_on = (
         *_dependencies(DEPENDS_ON, own.get(DEPENDS_ON, ""), problems),
         *_dependencies(COMPOSE_DEPENDS_ON, labels.get(COMPOSE_DEPENDS_ON, ""), problems),
     )
-    return Policy(enabled, depends_on, group, tuple(dict.fromkeys(problems)))
+    return Policy(enabled, depends_on, group, connections, tuple(dict.fromkeys(problems)))
 
 
 def _own(
@@ -159,15 +177,17 @@ def _enabled(value: str, problems: list[str]) -> bool:
     return word == "true"
 
 
-def _group(value: str, problems: list[str]) -> GroupPolicy:
+def _one_of(label: str, own: Mapping[str, str], default: _Choice, problems: list[str]) -> _Choice:
+    """The choice that a label makes, `default` where it makes none."""
+    value = own.get(label, default.value)
     try:
-        return GroupPolicy(value.strip())
+        return type(default)(value.strip())
     except ValueError:
-        allowed = listed(policy.value for policy in GroupPolicy)
+        allowed = listed(choice.value for choice in type(default))
         problems.append(
-            f"label {GROUP}: {quoted(value)} is not allowed, best-effort is used; allowed are {allowed}"
+            f"label {label}: {quoted(value)} is not allowed, {default.value} is used; allowed are {allowed}"
         )
-        return GroupPolicy.BEST_EFFORT
+        return default
 
 
 def _dependencies(label: str, value: str, problems: list[str]) -> Iterator[Dependency]:

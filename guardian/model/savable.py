@@ -42,8 +42,6 @@ def notes(container: Container) -> tuple[str, ...]:
 def _of_its_life(container: Container) -> Iterator[Refusal]:
     if not container.running:
         yield Refusal("not running", "start it")
-    if container.terminal:
-        yield Refusal("has a terminal attached (-t)", "run it without -t; a later version can save it")
     if container.auto_remove:
         yield Refusal("is removed by Docker when it ends (--rm)", "run it without --rm")
     if container.runtime not in RUNTIMES:

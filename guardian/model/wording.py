@@ -29,6 +29,12 @@ def listed(words: Iterable[str]) -> str:
     return f"{', '.join(items[:-1])} or {items[-1]}"
 
 
+def some(words: Iterable[str], *, most: int) -> str:
+    """`words` as "a, b, c", or the first `most` of them and "..."."""
+    items = list(words)
+    return ", ".join(items if len(items) <= most else [*items[:most], "..."])
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """The question whether a known word near to `word` was meant; empty where there is none."""
     near = difflib.get_close_matches(word[:_SHOWN], list(known), n=1)

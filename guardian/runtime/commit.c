@@ -13,7 +13,7 @@
  */
 #define _GNU_SOURCE
 #include "common.h"
-#include "network.h"
+#include "connections.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -289,12 +289,7 @@ static int post_restore(const char *dir)
 		say("cannot write the ledger");
 		return 1;
 	}
-	/*
-	 * Before anything runs: what a process sends at once would be dropped, and a connection just restored waits 3 s
-	 * for its next try (seen). CRIU opens the network at the same place. The holder repeats it, if it fails here.
-	 */
-	if (unlock_network_of(getenv("CRTOOLS_INIT_PID")) < 0)
-		say("cannot unlock the network");
+	open_to_peers(dir, getenv("CRTOOLS_INIT_PID"));
 	return 0;
 }
 

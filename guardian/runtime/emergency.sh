@@ -23,9 +23,11 @@ for hold in $run/holds/*; do
         printf 'format=1\nnote=%s\n' "$reason" >"$checkpoint/ledger/.orphaned.$$" &&
             mv "$checkpoint/ledger/.orphaned.$$" "$checkpoint/ledger/orphaned" && sync "$checkpoint/ledger"
     fi
-    rm -f "$hold"
+    rm -f "$hold" "/var/lib/guardian/fence/$id"
     ids="$ids $id"
 done
+# A fence that does not answer is ended: its table goes with it.
+/usr/libexec/docker-guardian/fence look || systemctl kill guardian-fence.service
 for id in $ids; do
     /usr/libexec/docker-guardian/start 60 "$id" &
 done

@@ -41,6 +41,7 @@ for checkpoint in $state/store/*/*/; do
     if [ -n "$cold" ]; then
         printf 'format=1\nnote=%s\n' "$cold" >"$checkpoint/ledger/.orphaned.$$" &&
             mv "$checkpoint/ledger/.orphaned.$$" "$checkpoint/ledger/orphaned"
+        rm -f "$state/fence/$id"
         echo "guardian: ${id%"${id#????????????}"}: starts cold, $cold"
         continue
     fi
@@ -49,5 +50,5 @@ for checkpoint in $state/store/*/*/; do
         mv "$run/holds/.$id" "$run/holds/$id"
     echo "guardian: ${id%"${id#????????????}"}: held"
 done
-[ -z "$cold" ] || sync
+[ -z "$cold" ] || { /usr/libexec/docker-guardian/fence look; sync; }
 exit 0

@@ -14,6 +14,7 @@
 #include "call.h"
 #include "network.h"
 #include "restore.h"
+#include "terminal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -108,23 +109,31 @@ static void guard(pid_t init)
 	_exit(0);
 }
 
-/* outlive waits for everything that becomes ours and ends with init's status, as containerd counts it. */
-static void __attribute__((noreturn)) outlive(pid_t init)
+static int wait_for_end(pid_t init)
 {
-	sigset_t child_only;
 	int status;
 
-	/* Nothing but SIGKILL may end the holder before its container; the container gets its signals itself. */
-	sigfillset(&child_only);
-	sigprocmask(SIG_SETMASK, &child_only, NULL);
 	for (;;) {
 		pid_t done = waitpid(-1, &status, 0);
 
 		if (done < 0 && errno != EINTR)
 			_exit(125);
 		if (done == init && (WIFEXITED(status) || WIFSIGNALED(status)))
-			_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+			return status;
 	}
+}
+
+/* outlive waits for everything that becomes ours and ends with init's status, as containerd counts it. */
+static void __attribute__((noreturn)) outlive(pid_t init, int signals)
+{
+	sigset_t all;
+	int status;
+
+	/* Nothing but SIGKILL may end the holder before its container; the container gets its signals itself. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	status = call.console ? terminal_outlive(init, signals) : wait_for_end(init);
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
 }
 
 static void answer(int fd, const char *text)
@@ -162,12 +171,13 @@ static int wait_start(int listening, int gate)
 	return asking;
 }
 
-static void block_child_signal(int *signals)
+static void block_signals(int *signals)
 {
 	sigset_t set;
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
+	sigaddset(&set, SIGWINCH);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	*signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
@@ -187,7 +197,7 @@ static void __attribute__((noreturn)) hold(int ready)
 		fail("cannot open the network namespace: %s", strerror(errno));
 	if (ticket.own_network && enter_locked_network() < 0)
 		fail("cannot make a locked network namespace: %s", strerror(errno));
-	block_child_signal(&signals);
+	block_signals(&signals);
 	preparing = prepare_bundle();
 	listening = listen_at("socket");
 	gate = open_gate();
@@ -196,6 +206,8 @@ static void __attribute__((noreturn)) hold(int ready)
 	/* containerd takes the cgroup for statistics and OOM events from this pid when create returns. */
 	if (own_cgroup(home) < 0 || (mkdir(ticket.cgroup, 0755) < 0 && errno != EEXIST) || enter_cgroup(ticket.cgroup) < 0)
 		home[0] = '\0';
+	if (call.console && terminal_open(call.console) < 0)
+		fail("cannot make a terminal: %s", strerror(errno));
 	if (write(ready, "ready", 5) != 5)
 		_exit(1);
 	close(ready);
@@ -212,11 +224,10 @@ static void __attribute__((noreturn)) hold(int ready)
 	close(original);
 	close(listening);
 	close(gate);
-	close(signals);
 	guard(init);
 	look_like(init);
 	answer(asking, "ok\n");
-	outlive(init);
+	outlive(init, signals);
 }
 
 /* announce tells the worker that dockerd has the container's addresses now; nobody may be listening. */
@@ -241,8 +252,6 @@ static int create(void)
 
 	if (!call.bundle || !call.pid_file)
 		fail("create without --bundle or --pid-file");
-	if (call.console)
-		fail("a container with a terminal cannot be restored yet");
 	take_ticket();
 	if (pipe2(pipe_ends, O_CLOEXEC) < 0)
 		fail("no pipe: %s", strerror(errno));

@@ -13,11 +13,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* What drops everything but loopback, as the first to see a packet and so before any rule of anybody's. */
+/* dockerd (28) announces an IPv6 address when it attaches it, and gives up the start when it cannot (seen). */
+#define NEIGHBOURS "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, mld2-listener-report } accept; "
+
+/* What drops everything but loopback and who is who on the link, as the first to see a packet and so before any rule of anybody's. */
 static const char LOCK_RULES[] =
 	"table inet guardian_lock {\n"
-	" chain in { type filter hook input priority -400; policy drop; iifname \"lo\" accept; }\n"
-	" chain out { type filter hook output priority -400; policy drop; oifname \"lo\" accept; }\n"
+	" chain in { type filter hook input priority -400; policy drop; iifname \"lo\" accept; " NEIGHBOURS "}\n"
+	" chain out { type filter hook output priority -400; policy drop; oifname \"lo\" accept; " NEIGHBOURS "}\n"
 	"}\n";
 
 /* Adding before deleting makes the deletion succeed where there is nothing to delete. */

@@ -3,6 +3,7 @@
 
 #include "call.h"
 #include "network.h"
+#include "terminal.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -15,6 +16,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define CONSOLE "console"
 
 /* own_cgroup is where this process is now, to come back to. */
 int own_cgroup(char *out)
@@ -92,7 +95,7 @@ pid_t prepare_bundle(void)
 /* exec_restore becomes `runc restore`, in the original network namespace. */
 static void __attribute__((noreturn)) exec_restore(int original_network)
 {
-	char image[PATH_SIZE], work[PATH_SIZE], pid_file[PATH_SIZE], configuration[PATH_SIZE];
+	char image[PATH_SIZE], work[PATH_SIZE], pid_file[PATH_SIZE], configuration[PATH_SIZE], console[PATH_SIZE];
 	char *argv[2 * MAX_ARGUMENTS];
 	int count = 0;
 	char *rest, *flag;
@@ -124,6 +127,10 @@ static void __attribute__((noreturn)) exec_restore(int original_network)
 	argv[count++] = (char *)call.bundle;
 	argv[count++] = "--pid-file";
 	argv[count++] = pid_file;
+	if (call.console && join_path(console, call.dir, CONSOLE) == 0) {
+		argv[count++] = "--console-socket";
+		argv[count++] = console;
+	}
 	argv[count++] = (char *)call.id;
 	argv[count] = NULL;
 	execv(call.runc, argv);
@@ -188,6 +195,13 @@ static pid_t read_init(void)
 }
 
 
+static int listen_for_terminal(void)
+{
+	char path[PATH_SIZE];
+
+	return join_path(path, call.dir, CONSOLE) < 0 ? -1 : terminal_listen(path);
+}
+
 pid_t restore(pid_t preparing, const char *home, int original_network, int signals, char *reason)
 {
 	int status = wait_child(preparing, signals, CREATE_LIMIT_MS);
@@ -201,6 +215,10 @@ pid_t restore(pid_t preparing, const char *home, int original_network, int signa
 		rmdir(ticket.cgroup);
 	if (ticket.own_network)
 		apply_sysctls();
+	if (call.console && listen_for_terminal() < 0) {
+		snprintf(reason, ANSWER_SIZE, "the socket for its terminal could not be made: %s", strerror(errno));
+		return -1;
+	}
 	child = fork();
 	if (child == 0)
 		exec_restore(original_network);
@@ -215,6 +233,11 @@ pid_t restore(pid_t preparing, const char *home, int original_network, int signa
 			snprintf(reason, ANSWER_SIZE, "restore failed (status %d), see %s/work-restore/restore.log",
 			         WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), ticket.checkpoint);
 		}
+		return -1;
+	}
+	if (call.console && terminal_receive() < 0) {
+		snprintf(reason, ANSWER_SIZE, "restored, but its terminal did not come");
+		kill_cgroup();
 		return -1;
 	}
 	init = read_init();

@@ -162,9 +162,15 @@ class _Group:
                 log.warning("%s", error)
 
     def _stand_still(self, dumps: Sequence[MemberCheckpoint]) -> list[MemberCheckpoint]:
-        """Freeze all, then lock all; whoever cannot be is given up."""
+        """Freeze all, then lock all, then look at their connections; whoever cannot be is given up."""
         ready = list(dumps)
-        for step in (MemberCheckpoint.freeze, MemberCheckpoint.lock):
+        around = [dump.container for dump in dumps]
+        steps: tuple[Callable[[MemberCheckpoint], None], ...] = (
+            MemberCheckpoint.freeze,
+            MemberCheckpoint.lock,
+            lambda dump: dump.note_peers(around),
+        )
+        for step in steps:
             for dump in list(ready):
                 try:
                     step(dump)

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from guardian.host import criu_config, durable, gate, netns, paths, proc, runc
@@ -24,6 +24,7 @@ from guardian.model.container import Container
 from guardian.model.errors import CannotSave, GuardianError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Aftermath, Purpose, State, Verdict
+from guardian.work import peers
 from guardian.work.barrier import Barrier
 from guardian.work.host import Budget, Host
 from guardian.work.settle import KILL_LIMIT, release_running, settle, void
@@ -124,6 +125,29 @@ class MemberCheckpoint:
             netns.lock(self._known.pid)
         self._mark(State.LOCKED)
 
+    def note_peers(self, around: Sequence[Container]) -> None:
+        """Write down its connections, keep their peers from hearing of its absence; `around`: its group."""
+        fenced = peers.note(
+            self._host.config,
+            self.checkpoint,
+            self.container,
+            around,
+            init=self._known.pid,
+            pids=self._cgroup.pids(),
+            own_network=self._known.own_network,
+            away=self._purpose is Purpose.SUSPEND,
+        )
+        network = 0
+        if self._known.own_network and not self._known.network_is_path:
+            network = proc.inode(f"/proc/{self._known.pid}/ns/net")
+        configuration = criu_config.dump(
+            ghost_limit=_GHOST_LIMIT,
+            external_network=network,
+            own_lock=self._known.own_network or fenced,
+            skip_lock=runc.network_lock_skip(),
+        )
+        durable.write(self.checkpoint.folder / "dump.conf", configuration)
+
     def dump(self, slots: threading.Semaphore, dumped: Barrier, held: Barrier, writable: set[str]) -> None:
         """Dump and commit with the group. What fails becomes `reason`; else `aftermath` is set."""
         try:
@@ -184,23 +208,10 @@ class MemberCheckpoint:
             if seen is not None and seen.state not in "ZX":
                 tasks.append(f"{pid} {seen.started}\n")
         limit = int(self._budget.left(at_most=_MOST_SECONDS)) + 1
-        skip = runc.network_lock_skip()
-        network = 0
-        if self._known.own_network and not self._known.network_is_path:
-            network = proc.inode(f"/proc/{self._known.pid}/ns/net")
         durable.write(folder / "tasks", "".join(tasks))
         durable.write(folder / "proof", f"{init.start_code} {init.start_stack} {init.start_brk}\n")
         durable.write(
             folder / "script", f"cgroup={self._known.cgroup}\nsocket={self._socket}\nlimit={limit}\n"
-        )
-        durable.write(
-            folder / "dump.conf",
-            criu_config.dump(
-                ghost_limit=_GHOST_LIMIT,
-                external_network=network,
-                own_lock=self._known.own_network,
-                skip_lock=skip,
-            ),
         )
 
     @property

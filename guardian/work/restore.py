@@ -8,10 +8,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from guardian.host import criu_config, docker_daemon, durable, facts, gate, runc
+from guardian.host import connections, criu_config, docker_daemon, durable, facts, gate, runc
 from guardian.host.announcements import Announcements
 from guardian.host.cgroup import Cgroup
 from guardian.host.docker_engine import Engine
@@ -22,7 +22,7 @@ from guardian.model.graph import Graph, address_order
 from guardian.model.labels import Condition
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import State
-from guardian.work import retention
+from guardian.work import peers, retention
 from guardian.work.checkpoint import line
 from guardian.work.host import Host, Say
 
@@ -82,7 +82,7 @@ class _Restore:
                 if self._stopping.is_set() or not docker_daemon.running_pid():
                     self._leave(container_id)
                     continue
-                one = _Start(self._host, self._pending[container_id])
+                one = _Start(self._host, self._pending[container_id], self._come_back)
                 one.begin()
                 announcements.wait(container_id, one.ended, limit=_CREATE_LIMIT)
                 thread = threading.Thread(target=self._finish, args=(one,), name=one.container.name)
@@ -114,6 +114,15 @@ class _Restore:
         self._say(line(result))
         self._done[container_id].set()
 
+    def _come_back(self) -> set[str]:
+        """The names of the containers that are back, or still expected."""
+        away = (Outcome.RESUMED, None)
+        outcomes = {
+            key: self._results[key].outcome if key in self._results else None for key in self._pending
+        }
+        names = {self._pending[key].container.name for key, outcome in outcomes.items() if outcome in away}
+        return names | {container.name for container in facts.kept()}
+
     def _wait_for_dependencies(self, container_id: str) -> None:
         for edge in self._graph.dependencies(container_id):
             done = self._done.get(edge.target)
@@ -141,28 +150,22 @@ class _Restore:
 class _Start:
     """One container's `docker start` with a ticket. `ended` is a descriptor, readable when dockerd has answered."""
 
-    def __init__(self, host: Host, pending: Pending) -> None:
+    def __init__(self, host: Host, pending: Pending, come_back: Callable[[], set[str]]) -> None:
         self.container = pending.container
         self._host = host
         self._checkpoint = pending.checkpoint
         self._record = pending.record
+        self._come_back = come_back
         self._error = ""
         self._engine_gone = False
         self._begun = time.monotonic()
         self._thread: threading.Thread | None = None
         self.ended = -1
 
-    def begin(self, *, close_connections: bool = False) -> None:
+    def begin(self) -> None:
         """Give the ticket and say `docker start`, in a thread."""
-        skip = runc.network_lock_skip()
         self._error = ""
         try:
-            durable.write(
-                self._checkpoint.folder / "restore.conf",
-                criu_config.restore(
-                    own_lock=self._record.own_network, skip_lock=skip, close_connections=close_connections
-                ),
-            )
             self._checkpoint.mark(State.TICKETED)
             gate.clear_holder(self.container.id)
             gate.give(self._ticket())
@@ -176,12 +179,10 @@ class _Start:
 
     def finish(self, left: float) -> Result:
         """Let it run, and look what came of it."""
-        self._let_run()
-        note = ""
+        notes = [self._let_run(addresses_kept=True)]
         if self._error and self._checkpoint.restorable() and self._address_is_gone():
-            note = "another address, its connections were closed"
-            self.begin(close_connections=True)
-            self._let_run()
+            self.begin()
+            notes = [self._let_run(addresses_kept=False)]
         if self._waits_for_another_engine():
             self._end_half_restored()
             if self._checkpoint.restorable():
@@ -193,8 +194,8 @@ class _Start:
             self._pause()
         gate.lift(self.container.id)
         self._checkpoint.mark(State.DONE)
-        self._keep_facts()
-        return self._keep(Outcome.RESUMED, note)
+        notes += [self._keep_facts(), connections.failure(self._checkpoint)]
+        return self._keep(Outcome.RESUMED, "; ".join(note for note in notes if note))
 
     def start_cold(self, reason: str, left: float) -> Result:
         """Start the container anew; its checkpoint is kept as an orphan. The hold ends either way."""
@@ -216,8 +217,18 @@ class _Start:
         gone = self._engine_gone or (self._error and not docker_daemon.running_pid())
         return bool(gone) and self._checkpoint.restorable()
 
-    def _let_run(self) -> None:
+    def _let_run(self, *, addresses_kept: bool) -> str:
+        """Open the gate and wait for dockerd's answer; returns what is to be said of the connections."""
         assert self._thread is not None
+        close, said = peers.prepare(
+            self._host.config,
+            self._checkpoint,
+            self._record,
+            self._come_back(),
+            addresses_kept=addresses_kept,
+        )
+        configuration = criu_config.restore(skip_lock=runc.network_lock_skip(), close_connections=close)
+        durable.write(self._checkpoint.folder / "restore.conf", configuration)
         if not self._error:
             self._checkpoint.mark(State.RESTORING)
         while self._thread.is_alive():
@@ -225,6 +236,7 @@ class _Start:
             gate.open_gate(self.container.id)
             self._thread.join(_GATE_INTERVAL)
         os.close(self.ended)
+        return said
 
     def _start(self, writer: int) -> None:
         try:
@@ -277,13 +289,16 @@ class _Start:
             return "dockerd says started, and no proof of a restore is there"
         return f"{self._error}: {self._criu_error()}" if self._criu_error() else self._error
 
-    def _keep_facts(self) -> None:
-        """At once, not by its event: the host may go down before that is heard."""
+    def _keep_facts(self) -> str:
+        """At once, not by its event: the host may go down before that is heard. Returns what is to be said."""
         try:
             with contextlib.closing(Engine()) as engine:
-                facts.keep(engine.container(self.container.id))
+                now = engine.container(self.container.id)
+            facts.keep(now)
+            return peers.moved(self._record, now)
         except (GuardianError, OSError) as error:
             log.error("%s: its facts cannot be kept: %s", self.container.name, error)
+            return ""
 
     def _pause(self) -> None:
         try:

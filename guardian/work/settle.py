@@ -10,7 +10,7 @@ import logging
 import shutil
 from pathlib import Path
 
-from guardian.host import facts, gate, netns, runc, tcp_repair
+from guardian.host import facts, fence, gate, netns, runc, tcp_repair
 from guardian.host.cgroup import Cgroup
 from guardian.host.command import CommandFailed
 from guardian.host.ledger import Checkpoint
@@ -64,7 +64,7 @@ def void(checkpoint: Checkpoint, reason: str) -> None:
 
 
 def release_running(known: runc.RuncContainer, container: Container, checkpoint: Checkpoint) -> None:
-    """Heal, unlock and thaw a container that goes on; can be repeated.
+    """Heal, unlock, let its peers in and thaw a container that goes on; can be repeated.
 
     Its file in /run/guardian/frozen stays until all of it is done: whoever comes next repeats it.
     """
@@ -81,6 +81,7 @@ def release_running(known: runc.RuncContainer, container: Container, checkpoint:
         except CommandFailed as error:
             unlocked = False
             log.error("%s: its network cannot be unlocked: %s", container.name, error)
+    fence.lift(container.id)
     if not container.paused:
         cgroup.thaw()
     if unlocked:

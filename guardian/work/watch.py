@@ -16,7 +16,7 @@ from guardian.work.host import Claims, Host
 
 log = logging.getLogger("guardian.watch")
 
-_TELLING = frozenset({"start", "pause", "unpause", "die", "rename", "update"})
+_TELLING = frozenset({"start", "pause", "unpause", "die", "rename", "update", "destroy"})
 _COUNT_EVERY = 10.0
 _STOP_LIMIT = 300.0
 """Seconds in which a dockerd that is being stopped is gone: systemd kills it after 90."""
@@ -125,6 +125,7 @@ class Watch:
             container = engine.container(container_id)
         except UnknownContainer:
             facts.forget(container_id)
+            gate.lift(container_id)  # its checkpoint becomes an orphan at the next restore
             return
         found = guarded.find([container], self._host.config)
         pending.note_start(self._host, container)

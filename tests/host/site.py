@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.machines import Machine
+from tests.machines.local import LocalMachine
 
+_PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
 REDIS = "redis-server --save '' --enable-debug-command yes"
 COUNTER = """\
 import os, time
@@ -35,8 +36,9 @@ class Redis:
 class Site:
     """One host and what a test does on it."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: LocalMachine) -> None:
         self.machine = machine
+        self.network = machine.network
 
     def install(self, package: Path) -> None:
         """Install the package with apt, as a user would."""
@@ -72,6 +74,17 @@ class Site:
         self.machine.write("/root/counter.py", COUNTER)
         mounts = f"-v {volume}:/data", "-v /root/counter.py:/counter.py:ro"
         self.run(name, "python3 -u /counter.py", *mounts, *options)
+
+    def program(self, name: str, program: str, *options: str, guarded: bool = True) -> None:
+        """Start a container that runs one of tests/programs ("server 80"), once it is at it."""
+        file, _, arguments = program.partition(" ")
+        self.machine.copy_to(_PROGRAMS / f"{file}.py", f"/root/{file}.py")
+        mount = f"-v /root/{file}.py:/{file}.py:ro"
+        self.run(name, f"python3 -u /{file}.py {arguments}", mount, *options, guarded=guarded)
+        if file in ("server", "stream serve"):
+            self.machine.wait_until_succeeds(
+                f"docker exec {name} grep -q ' 0A ' /proc/net/tcp /proc/net/tcp6"
+            )
 
     def seen_in(self, name: str) -> Redis:
         """The redis as it is now."""

@@ -35,8 +35,9 @@ ADDRESS_UNIT = """\
 [Unit]
 Description=Address of the test host on its bridge
 DefaultDependencies=no
-Before=network-pre.target
 Wants=network-pre.target
+After=network-pre.target
+Before=network.target
 
 [Service]
 Type=oneshot

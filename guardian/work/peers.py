@@ -1,0 +1,94 @@
+"""Peers of a container: what is noted of its connections while it stands still, and done for them at the restore."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable
+
+from guardian.host import connections, facts, fence
+from guardian.host.ledger import Checkpoint, Record
+from guardian.model import labels
+from guardian.model.config import Config
+from guardian.model.connections import fates, said, to_fence
+from guardian.model.container import Container
+from guardian.model.errors import BadInput, GuardianError
+from guardian.model.labels import Connections
+
+log = logging.getLogger("guardian.peers")
+
+
+def note(
+    config: Config,
+    checkpoint: Checkpoint,
+    container: Container,
+    around: Iterable[Container],
+    *,
+    init: int,
+    pids: Iterable[int],
+    own_network: bool,
+    away: bool,
+) -> bool:
+    """Write the record of a frozen container's connections and fence them; returns whether they are fenced.
+
+    `around` are the containers checkpointed with it, `away`: it will be gone until its restore. A fence that fails
+    costs connections from outside, never the checkpoint.
+    """
+    names = connections.names_of([*facts.kept(), *around])
+    try:
+        found = connections.of(container, init, pids, own_network=own_network, names=names)
+    except GuardianError as error:
+        connections.keep_problem(checkpoint, str(error))
+        return False
+    fenced = False
+    if away and _keeps(config, container):
+        flows = to_fence(found, connections.own_addresses(container), both_ways=not own_network)
+        try:
+            if flows:
+                fence.put_up(container.id, flows, seconds=config.fence_time)
+            fenced = True
+        except GuardianError as error:
+            log.error("%s: its connections are not fenced: %s", container.name, error)
+    if found:
+        connections.keep(checkpoint, found)
+    return fenced
+
+
+def _keeps(config: Config, container: Container) -> bool:
+    policy = labels.parse(
+        container.labels, container.image_labels, trust_image_labels=config.trust_image_labels
+    )
+    return policy.connections is Connections.KEEP
+
+
+def prepare(
+    config: Config, checkpoint: Checkpoint, record: Record, kept: Collection[str], *, addresses_kept: bool
+) -> tuple[bool, str]:
+    """Write what the commit script does for the connections before the container runs.
+
+    `kept` names the containers that come back or never went. Returns whether all connections must be closed by CRIU,
+    and what is to be said about those that are closed.
+    """
+    try:
+        found = connections.kept(checkpoint)
+    except BadInput as error:
+        connections.prepare(checkpoint, ())
+        return True, f"its connections were closed: {error}"
+    if not found:
+        connections.prepare(checkpoint, ())
+        return not addresses_kept, "" if addresses_kept else "another address"
+    if not _keeps(config, record.container) or not addresses_kept:
+        why = "another address" if not addresses_kept else "guardian.connections=close"
+        connections.prepare(checkpoint, ())
+        return True, f"{why}, its {len(found)} connections were closed"
+    decided = fates(found, kept={*kept, record.container.name}, on_host=connections.on_host())
+    connections.prepare(checkpoint, decided)
+    return False, said(decided)
+
+
+def moved(record: Record, now: Container) -> str:
+    """What is to be said when a container came back with other addresses; empty where it has its old ones."""
+    before, after = connections.own_addresses(record.container), connections.own_addresses(now)
+    if before <= after:
+        return ""
+    gone, new = (" ".join(sorted(map(str, some))) for some in (before - after, after - before))
+    return f"its address {gone} is now {new or 'none'}"

@@ -1,0 +1,1 @@
+"""Programs that tests run in containers and outside of hosts; they need the standard library only."""
