@@ -8,6 +8,8 @@ SHELL := /bin/bash
 
 # Expanded in recipes only, so that `make help` installs nothing.
 VENV = $$(tests/venv.sh)
+# dpkg-buildpackage wants build-essential as a whole.
+PACKAGING = gcc=gcc g++=build-essential dh=debhelper dpkg-buildpackage=dpkg-dev $(NFTABLES)
 NFTABLES := /usr/include/nftables/libnftables.h=libnftables-dev
 FOLDERS := .ci guardian tests docs etc units packaging
 # Scripts are known by their first line.
@@ -44,7 +46,7 @@ format: ## format the code and make anew what is generated from it
 
 .PHONY: host
 host: ## the host suite: real systemd, dockerd and CRIU
-	tests/need.sh gcc=gcc dh=debhelper dpkg-buildpackage=dpkg-dev $(NFTABLES)
+	tests/need.sh $(PACKAGING)
 	venv=$(VENV); if compgen -G 'tests/host/test_*.py' >/dev/null; then \
 		$$venv/bin/pytest --durations=10 tests/host; \
 	else \
@@ -58,15 +60,15 @@ test: unit host ## unit tests and the host suite: what .ci/run calls after check
 
 .PHONY: deb
 deb: ## the Debian package, into dist/
-	tests/need.sh gcc=gcc dh=debhelper dpkg-buildpackage=dpkg-dev $(NFTABLES)
+	tests/need.sh $(PACKAGING)
 	packaging/build.sh dist
 
 .PHONY: demo
-demo: ## the main job, shown on a host made on the spot; KEEP=1 leaves it running
-	tests/need.sh gcc=gcc dh=debhelper dpkg-buildpackage=dpkg-dev $(NFTABLES)
+demo: ## the main job, shown on a host made on the spot; KEEP=1 leaves it running, HOST=trixie takes Docker 26
+	tests/need.sh $(PACKAGING)
 	venv=$(VENV); $$venv/bin/python -m tests.demo
 
 .PHONY: test-vm
 test-vm: ## a virtual machine with Debian's own kernel: a true reboot (half an hour from nothing, ten minutes cached)
-	tests/need.sh gcc=gcc dh=debhelper dpkg-buildpackage=dpkg-dev $(NFTABLES)
+	tests/need.sh $(PACKAGING)
 	venv=$(VENV); $$venv/bin/pytest --durations=10 tests/vm

@@ -8,6 +8,8 @@ Layout of a checkpoint, STORE/CONTAINER-ID/CHECKPOINT-ID/:
     ledger/STATE    one file for each state reached; `verdict` holds "commit" or "void"
     img/            CRIU's images; work/, work-restore/: CRIU's logs
     dump.conf, restore.conf, script, tasks, proof, word.commit, word.void: for runtime/commit.c
+    connections.json                        its TCP connections; conntrack, closing: what is done for them
+    remarks         sentences to be said when it is restored
     result.json     what became of it, once that is known
 
 C (runtime/commit.c) and /bin/sh (guardian-hold, guardian-emergency) write to it as well: nothing here may need a lock.
@@ -172,6 +174,17 @@ class Checkpoint:
         return next(
             (line.removeprefix("note=") for line in text.splitlines() if line.startswith("note=")), ""
         )
+
+    def remark(self, text: str) -> None:
+        """Keep a sentence that whoever restores it has to say."""
+        durable.write(self.folder / "remarks", "".join(f"{line}\n" for line in (*self.remarks(), text)))
+
+    def remarks(self) -> list[str]:
+        """What `remark` has kept."""
+        try:
+            return [printable(line) for line in (self.folder / "remarks").read_text().splitlines()]
+        except OSError:
+            return []
 
     def decide(self, verdict: Verdict) -> Verdict:
         """Link a verdict unless there is one; returns the one that holds. Whoever links first has decided."""

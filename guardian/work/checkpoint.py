@@ -115,7 +115,7 @@ class _Group:
         for member in self._members:
             container = member.container
             try:
-                found = [f"{refusal.what} ({refusal.cure})" for refusal in refusals(container)]
+                found = [f"{refusal.what}: {refusal.cure}" for refusal in refusals(container)]
                 unsupported = found[0] if found else runc.unsupported()
                 if unsupported:
                     raise GuardianError(unsupported)
@@ -162,10 +162,11 @@ class _Group:
                 log.warning("%s", error)
 
     def _stand_still(self, dumps: Sequence[MemberCheckpoint]) -> list[MemberCheckpoint]:
-        """Freeze all, then lock all, then look at their connections; whoever cannot be is given up."""
+        """End what does not belong, freeze, lock, look at connections: each step for all; whoever fails is given up."""
         ready = list(dumps)
         around = [dump.container for dump in dumps]
         steps: tuple[Callable[[MemberCheckpoint], None], ...] = (
+            MemberCheckpoint.end_execs,
             MemberCheckpoint.freeze,
             MemberCheckpoint.lock,
             lambda dump: dump.note_peers(around),

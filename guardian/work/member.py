@@ -24,13 +24,15 @@ from guardian.model.container import Container
 from guardian.model.errors import CannotSave, GuardianError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Aftermath, Purpose, State, Verdict
+from guardian.model.wording import printable
 from guardian.work import peers
 from guardian.work.barrier import Barrier
 from guardian.work.host import Budget, Host
 from guardian.work.settle import KILL_LIMIT, release_running, settle, void
 
 _FREEZE_LIMIT = 10.0
-_EXEC_LIMIT = 10.0
+_EXEC_LIMIT = 3.0
+_EXEC_GRACE = 1.0
 _GHOST_LIMIT = 1 << 30
 _MOST_SECONDS = 1200.0
 """No wait is longer than a whole shutdown may take, whatever the budget."""
@@ -110,10 +112,32 @@ class MemberCheckpoint:
         """Whether it was given up."""
         return bool(self.reason)
 
+    def end_execs(self) -> None:
+        """Refuse `docker exec` from now on and wait for what runs; what does not end by itself is ended and named.
+
+        Raises CannotSave for a snapshot, which must end nothing.
+        """
+        gate.forbid_exec(self.container.id, self.checkpoint.folder)
+        strangers = self._strangers(limit=_EXEC_LIMIT)
+        if not strangers:
+            return
+        names = ", ".join(sorted({seen.name for pid in strangers if (seen := proc.stat(pid)) is not None}))
+        if self._purpose is Purpose.SNAPSHOT:
+            raise CannotSave("a docker exec session runs in it", printable(names))
+        for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGKILL):
+            for pid in strangers:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            strangers = self._strangers(limit=_EXEC_GRACE)
+            if not strangers:
+                break
+        self.checkpoint.remark(f"a docker exec session was ended: {printable(names)}")
+
     def freeze(self) -> None:
         """Freeze every process, write down what is frozen; raises GuardianError, then thawed again."""
-        gate.forbid_exec(self.container.id, self.checkpoint.folder)
-        self._wait_for_execs()
+        strangers = self._strangers(limit=_EXEC_GRACE)
+        if strangers:
+            raise CannotSave("a process in it is none of its own", f"pid {strangers[0]}")
         self._cgroup.freeze(limit=_FREEZE_LIMIT)
         self.times.frozen = time.monotonic()
         self._mark(State.FROZEN)
@@ -181,21 +205,16 @@ class MemberCheckpoint:
         self.checkpoint.mark(state)
         self.times.syncing += time.monotonic() - begun
 
-    def _wait_for_execs(self) -> None:
-        """Wait for processes that are in the cgroup and not below init: `docker exec` and health checks."""
-        end = time.monotonic() + _EXEC_LIMIT
+    def _strangers(self, *, limit: float) -> list[int]:
+        """Processes in the cgroup and not below init, `docker exec` and health checks, once `limit` is over."""
+        end = time.monotonic() + limit
         while True:
             family = {self._known.pid, *proc.descendants(self._known.pid)}
-            strangers = [pid for pid in self._cgroup.pids() if pid not in family]
-            if not strangers:
-                return
+            found = [pid for pid in self._cgroup.pids() if pid not in family]
             left = end - time.monotonic()
-            if left <= 0:
-                seen = proc.stat(strangers[0])
-                raise CannotSave(
-                    "a docker exec session runs in it", seen.name if seen else f"pid {strangers[0]}"
-                )
-            _wait_for_exit(strangers[0], limit=left)
+            if not found or left <= 0:
+                return found
+            _wait_for_exit(found[0], limit=left)
 
     def _describe(self) -> None:
         """Write what the action script and the restore need, while everything stands still."""

@@ -194,7 +194,7 @@ class _Start:
             self._pause()
         gate.lift(self.container.id)
         self._checkpoint.mark(State.DONE)
-        notes += [self._keep_facts(), connections.failure(self._checkpoint)]
+        notes += [*self._checkpoint.remarks(), self._keep_facts(), connections.failure(self._checkpoint)]
         return self._keep(Outcome.RESUMED, "; ".join(note for note in notes if note))
 
     def start_cold(self, reason: str, left: float) -> Result:

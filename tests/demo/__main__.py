@@ -1,13 +1,14 @@
-"""`make demo`: three containers go on through a reboot, a restart of dockerd and its death.
+"""`make demo`: three containers go on through a reboot, a restart of dockerd and its death; a client outside, too.
 
-Exit status 0 only if the ledger says `resumed` for each, and every value went on. KEEP=1 leaves the host running.
+Exit status 0 only if the ledger says `resumed` for each, every value went on, and the client noticed nothing.
+KEEP=1 leaves the host running, HOST=trixie takes Debian 13 with Docker 26.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -16,8 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.demo.own_time import LIMIT, measure
+from tests.host.outside import PROGRAMS, Program, client
 from tests.host.site import Site
 from tests.machines import ContainerHost
+from tests.machines.recipes import known_suites
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _GUARDED = ("redis", "app", "front")
@@ -36,8 +39,10 @@ while True:
     time.sleep(0.05)
 '''
 _FRONT = '''\
-"""Asks the redis again and again, and remembers since when."""
-import socket, time
+"""Asks the redis again and again, remembers since when, and serves clients from outside."""
+import runpy, socket, sys, threading, time
+sys.argv = ["server", "80"]
+threading.Thread(target=runpy.run_path, args=("/server.py",), daemon=True).start()
 since = time.time_ns()
 connection = socket.create_connection(("redis", 6379))
 lines = connection.makefile("rwb")
@@ -85,7 +90,9 @@ def _prepare(site: Site) -> None:
     depends = "--label guardian.depends-on=redis"
     site.run("app", "python3 -u /app.py", "--network shop -v /root/app.py:/app.py:ro", depends)
     depends = "--label guardian.depends-on=redis:started,app"
-    site.run("front", "python3 -u /front.py", "--network shop -v /root/front.py:/front.py:ro", depends)
+    machine.copy_to(PROGRAMS / "server.py", "/root/server.py")
+    mounts = "-v /root/front.py:/front.py:ro -v /root/server.py:/server.py:ro"
+    site.run("front", "python3 -u /front.py", f"--network shop -p 8080:80 {mounts}", depends)
     site.run("control", "redis-server --save ''", "--restart always", guarded=False)
     for name in ("app", "front"):
         machine.wait_until_succeeds(f"docker exec {name} grep -q ' [1-9]' /seen")
@@ -145,6 +152,20 @@ def _round(site: Site, title: str, way: Callable[[Site], None]) -> bool:
     return good and fresh and not problems
 
 
+def _client_noticed_nothing(outside: Program) -> bool:
+    """The client outside went on talking, on its one connection."""
+    try:
+        seen = outside.wait_for_more("requests")
+    except AssertionError:
+        print("  WRONG: the client is not answered any more")
+        return False
+    print(
+        f"\nclient: connects={seen['connects']} resets={seen['resets']} longest_pause={seen['longest_pause']:.1f}s"
+        f" requests={seen['requests']}"
+    )
+    return bool(seen["connects"] == 1 and not seen["resets"] + seen["ends"] + seen["wrong"])
+
+
 def _say(text: str) -> None:
     print(f"--- {text}", flush=True)
 
@@ -158,16 +179,21 @@ def main() -> int:
             [_REPOSITORY / "packaging" / "build.sh", folder], check=True, stdout=subprocess.DEVNULL
         )
         _say("booting a host (its root is built when it is not there yet: some minutes)")
-        with ContainerHost() as host:
+        with ContainerHost(os.environ.get("HOST") or known_suites()[0]) as host:
             site = Site(host)
             site.install(next(Path(folder).glob("*.deb")))
+            print(
+                host.succeed("docker --version; runc --version | head -1; criu --version | head -1").strip()
+            )
             _say(
                 "starting redis, an application that holds a connection to it, a third that needs both, a control"
             )
             _prepare(site)
-            good = _round(site, "after a reboot of the host", Site.reboot)
-            good = _round(site, "after systemctl restart docker", Site.restart_docker) and good
-            good = _round(site, "after SIGKILL of dockerd", Site.kill_docker) and good
+            with client(site, 8080) as outside:
+                good = _round(site, "after a reboot of the host", Site.reboot)
+                good = _round(site, "after systemctl restart docker", Site.restart_docker) and good
+                good = _round(site, "after SIGKILL of dockerd", Site.kill_docker) and good
+                good = _client_noticed_nothing(outside) and good
             host.succeed("docker rm -f redis app front control")
             _say("measuring")
             own = measure(site)
@@ -177,8 +203,12 @@ def main() -> int:
                 f"\n{'every promise was kept' if good else 'A PROMISE WAS BROKEN'} ({time.monotonic() - begun:.0f} s)"
             )
             if os.environ.get("KEEP") == "1":
-                print(f"the host runs on; enter it with\n  {host.shell_hint()}\nCtrl-C ends it", flush=True)
-                signal.pause()
+                print(
+                    f"the host runs on until it is shut down; enter it with\n  {host.shell_hint()}\nCtrl-C ends it"
+                )
+                sys.stdout.flush()
+                with contextlib.suppress(KeyboardInterrupt):
+                    host.wait_until_off()
     return 0 if good else 1
 
 

@@ -58,6 +58,11 @@ class LocalMachine(Machine):
         """Whether the machine's process runs."""
         return self._process is not None and self._process.poll() is None
 
+    def wait_until_off(self) -> None:
+        """Wait until the machine's process has ended, whoever ends it."""
+        if self._process is not None:
+            self._process.wait()
+
     def offline(self, command: str, *, timeout: float = 60) -> str:
         """Run a shell command of this computer while the machine is off, its disk mounted at $ROOT.
 

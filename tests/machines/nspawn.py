@@ -41,6 +41,7 @@ class ContainerHost(LocalMachine):
     ) -> None:
         """A new clone of a suite's root; or the root `in_place` itself: what is written stays there."""
         cache.require_commands({"systemd-nspawn": "systemd-container", "nsenter": "util-linux"})
+        _refuse_chroot()
         self._base = None if in_place else self.base(suite)
         self._leader: Process | None = None
         super().__init__("host", network)
@@ -167,3 +168,11 @@ class ContainerHost(LocalMachine):
 def boot_in_place(root: Path) -> ContainerHost:
     """The host that writes into a root which is being built."""
     return ContainerHost(in_place=root)
+
+
+def _refuse_chroot() -> None:
+    """In a chroot, whatever enters a namespace of a test host by setns(2) gets the root outside of it (seen)."""
+    look = ["stat", "--format=%d:%i", "/"]
+    entered = run(["nsenter", "--mount=/proc/self/ns/mnt", *look], timeout=10).stdout
+    if entered != run(look, timeout=10).stdout:
+        raise MachineError("test hosts cannot run in a chroot: give it a mount namespace and pivot_root(2)")
