@@ -45,7 +45,7 @@ format: ## format the code and make anew what is generated from it
 # --- what boots test hosts ---------------------------------------------------------------------------------------
 
 .PHONY: host
-host: ## the host suite: real systemd, dockerd and CRIU
+host: ## the host suite: real systemd, dockerd and CRIU; HOST=trixie: Docker 26, STORE=containerd: its image store
 	tests/need.sh $(PACKAGING)
 	venv=$(VENV); if compgen -G 'tests/host/test_*.py' >/dev/null; then \
 		$$venv/bin/pytest --durations=10 tests/host; \
@@ -72,3 +72,8 @@ demo: ## the main job, shown on a host made on the spot; KEEP=1 leaves it runnin
 test-vm: ## a virtual machine with Debian's own kernel: a true reboot (half an hour from nothing, ten minutes cached)
 	tests/need.sh $(PACKAGING)
 	venv=$(VENV); $$venv/bin/pytest --durations=10 tests/vm
+
+.PHONY: test-upgrade
+test-upgrade: ## Docker 26 upgraded to 28 under running containers, once in the virtual machine; guardian up and down
+	tests/need.sh $(PACKAGING)
+	venv=$(VENV); $$venv/bin/pytest --durations=10 tests/upgrade

@@ -1,7 +1,11 @@
-"""Hosts with the package installed, as an administrator would have them."""
+"""Hosts with the package installed, as an administrator would have them.
+
+HOST in the environment names the Debian suite, and so the engine; STORE=containerd takes its image store.
+"""
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +14,7 @@ import pytest
 
 from tests.host.site import Site
 from tests.machines import ContainerHost
+from tests.machines.recipes import known_suites
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -25,8 +30,10 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def shared_site(package: Path) -> Iterator[Site]:
     """One host for all tests of a module."""
-    with ContainerHost() as host:
+    with ContainerHost(os.environ.get("HOST") or known_suites()[0]) as host:
         site = Site(host)
+        if os.environ.get("STORE") == "containerd":
+            site.use_containerds_image_store()
         site.install(package)
         yield site
 

@@ -47,6 +47,13 @@ class Site:
         self.machine.succeed("apt-get install --yes --no-install-recommends /root/guardian.deb", timeout=120)
         self.machine.wait_until_succeeds("guardianctl status")
 
+    def use_containerds_image_store(self) -> None:
+        """What Docker 29 has by default: images and layers are containerd's."""
+        self.machine.wait_for_docker()
+        self.machine.succeed("docker save -o /root/work.tar work:1")
+        self.machine.write("/etc/docker/daemon.json", '{"features": {"containerd-snapshotter": true}}\n')
+        self.machine.succeed("systemctl restart docker && docker load -i /root/work.tar && rm /root/work.tar")
+
     def clean(self) -> None:
         """Away with what an earlier test left."""
         self.machine.succeed(

@@ -1,0 +1,1 @@
+"""The engine upgraded under running containers: `make test-upgrade`."""
