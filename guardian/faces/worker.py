@@ -269,7 +269,7 @@ class Worker:
         try:
             containers = self._containers()
         except EngineUnavailable:
-            containers = facts.kept()
+            containers = [*facts.kept(), *pending.down(self._host)]
         return overview(self._host, containers)
 
     def _containers(self) -> list[Container]:

@@ -30,11 +30,11 @@ class StartRefused(GuardianError):
 
 
 class Events:
-    """dockerd's container events as an iterator, until dockerd goes away or `close` is called from another thread."""
+    """dockerd's events, of containers and of itself, until it goes away or `close` is called from another thread."""
 
     def __init__(self) -> None:
         self._api = docker.APIClient(base_url="unix:///run/docker.sock", timeout=None)  # type: ignore[arg-type]
-        self._stream = self._api.events(decode=True, filters={"type": "container"})
+        self._stream = self._api.events(decode=True, filters={"type": ["container", "daemon"]})
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         try:
@@ -215,6 +215,8 @@ def facts(data: dict[str, Any], image_labels: dict[str, str], drivers: Mapping[s
         mounts=tuple(_mount(item) for item in data.get("Mounts") or []),
         healthcheck=_healthcheck(config.get("Healthcheck") or {}),
         error=str(state.get("Error") or ""),
+        links=_others(host.get("Links")),
+        volumes_from=_others(host.get("VolumesFrom")),
         layer=str(((data.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir") or ""),
     )
 
@@ -237,6 +239,11 @@ def _networks(data: dict[str, Any], drivers: Mapping[str, str]) -> tuple[Attachm
         )
         for name, item in sorted(_attached(data).items())
     )
+
+
+def _others(items: Any) -> tuple[str, ...]:
+    """The containers in what Docker writes as `/db:/app/alias` (Links) or `data:ro` (VolumesFrom)."""
+    return tuple(str(item).split(":")[0].lstrip("/") for item in items or [])
 
 
 def _mount(item: dict[str, Any]) -> Mount:

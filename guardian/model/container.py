@@ -76,8 +76,8 @@ class Container:
     `pid` is dockerd's State.Pid (a holder after a restore), 0 when not running. `started_at` is dockerd's string,
     compared only for equality. `stop_timeout` is in seconds. `network_mode`, `ipc_mode`, `pid_mode` are
     Docker's own strings. `layer` is the writable layer's folder where dockerd tells it, else empty.
-    `error` is dockerd's message of the last start. `config_hash` covers what decides how the container is built
-    (image, config, host config).
+    `error` is dockerd's message of the last start. `links` and `volumes_from` are names or ids of other containers.
+    `config_hash` covers what decides how the container is built (image, config, host config).
     """
 
     id: str
@@ -104,6 +104,8 @@ class Container:
     healthcheck: Healthcheck
     layer: str
     error: str = ""
+    links: tuple[str, ...] = ()
+    volumes_from: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary that `from_json` takes back."""
@@ -122,6 +124,9 @@ class Container:
             fields["networks"] = tuple(Attachment(**item) for item in fields["networks"])
             fields["mounts"] = tuple(Mount(**item) for item in fields["mounts"])
             check = fields["healthcheck"]
+            fields["links"], fields["volumes_from"] = (
+                tuple(str(item) for item in fields.get(key, ())) for key in ("links", "volumes_from")
+            )
             fields["healthcheck"] = Healthcheck(tuple(check["argv"]), float(check["timeout"]))
             container = cls(**fields)
         except (TypeError, KeyError, ValueError) as error:

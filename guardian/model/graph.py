@@ -184,15 +184,14 @@ class _Directory:
 
 
 def _edges_of(member: Member, directory: _Directory, problems: Mapping[str, list[str]]) -> Iterator[Edge]:
-    """The edges that labels and shared namespaces ask for; what cannot be followed goes to `problems`."""
+    """The edges that labels, shared namespaces, links and volumes ask for; what cannot be followed is a problem."""
     me = called(member.container)
     said = problems[me.id]
     wanted: list[tuple[str, Condition, Sequence[Other]]] = []
     for each in member.policy.depends_on:
         origin = f"label {each.label} names {quoted(each.target)}"
         wanted.append((origin, each.condition, directory.dependency(each, me.project)))
-    for kind, reference in _shared_namespaces(member.container):
-        origin = f"the {kind} namespace is that of {quoted(reference)}"
+    for origin, reference in _taken_from_others(member.container):
         wanted.append((origin, Condition.STARTED, directory.container(reference)))
     for origin, condition, found in wanted:
         if any(other.id == me.id for other in found):
@@ -214,6 +213,16 @@ def _edges_of(member: Member, directory: _Directory, problems: Mapping[str, list
                 said.append(
                     f"{origin}, and {quoted(other.name)} is not guarded: the restore does not wait for it"
                 )
+
+
+def _taken_from_others(container: Container) -> Iterator[tuple[str, str]]:
+    """What the container has of another one, in words, and that one's name or id."""
+    for kind, reference in _shared_namespaces(container):
+        yield f"the {kind} namespace is that of {quoted(reference)}", reference
+    for reference in container.links:
+        yield f"--link names {quoted(reference)}", reference
+    for reference in container.volumes_from:
+        yield f"--volumes-from names {quoted(reference)}", reference
 
 
 def _shared_namespaces(container: Container) -> Iterator[tuple[str, str]]:

@@ -1,19 +1,23 @@
 #!/bin/sh
 # Re-creates the holds from the ledger: for complete checkpoints made to be resumed, in a format known here.
 # Run before docker.service at every boot. Needs /bin/sh only, so that a broken Python starts no container cold.
+# `hold notice` only says what waits, where docker.service is not going to be started.
 #
 # `guardian=cold` on the kernel command line, or the file /var/lib/guardian/cold-once, makes this boot a cold one.
 
 run=/run/guardian
 state=/var/lib/guardian
 
+if [ "$1" = notice ]; then
+    case $(systemctl is-active docker.service) in active | activating | reloading) exit 0 ;; esac
+fi
 umask 077
 mkdir -p $run/holds $run/tickets $run/holders $run/frozen $run/facts $run/dumps
 
 cold=''
 read -r command_line </proc/cmdline
 case " $command_line " in *' guardian=cold '*) cold='the kernel command line says guardian=cold' ;; esac
-if [ -e $state/cold-once ]; then
+if [ -e $state/cold-once ] && [ "$1" != notice ]; then
     cold='/var/lib/guardian/cold-once asked for it'
     rm -f $state/cold-once
 fi
@@ -38,6 +42,11 @@ for checkpoint in $state/store/*/*/; do
     id=${id##*/}
     case $id in *[!0-9a-f]*) continue ;; esac
     [ ${#id} -eq 64 ] || continue
+    if [ "$1" = notice ]; then
+        name=$(sed -n 's/^  "name": "\([A-Za-z0-9_.-]*\)",$/\1/p' "$checkpoint/record.json" | head -n 1)
+        echo "guardian: ${name:-$id} waits to be restored, and docker is not started: systemctl start docker"
+        continue
+    fi
     if [ -n "$cold" ]; then
         printf 'format=1\nnote=%s\n' "$cold" >"$checkpoint/ledger/.orphaned.$$" &&
             mv "$checkpoint/ledger/.orphaned.$$" "$checkpoint/ledger/orphaned"
@@ -50,5 +59,5 @@ for checkpoint in $state/store/*/*/; do
         mv "$run/holds/.$id" "$run/holds/$id"
     echo "guardian: ${id%"${id#????????????}"}: held"
 done
-[ -z "$cold" ] || { /usr/libexec/docker-guardian/fence look; sync; }
+[ "$1" = notice ] || [ -z "$cold" ] || { /usr/libexec/docker-guardian/fence look; sync; }
 exit 0

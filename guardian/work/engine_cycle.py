@@ -31,6 +31,10 @@ def engine_stops(host: Host, containers: Sequence[Container], *, say: Say) -> li
     if docker_daemon.live_restore() and not systemd.going_down():
         say("live-restore is on: containers outlive dockerd by themselves")
         return []
+    if systemd.active_state(docker_daemon.UNIT) == "deactivating":
+        # Else our stop comes first. dockerd has told systemd that it stops: its containers have their SIGTERM by now.
+        say("dockerd was ended by hand and stops the containers itself: nothing can be saved")
+        return []
     return _save(host, _alive(containers), say=say)
 
 

@@ -29,7 +29,7 @@ def overview(host: Host, containers: Sequence[Container]) -> list[dict[str, Any]
             {
                 "id": container.id,
                 "name": container.name,
-                "state": _state(container),
+                "state": _state(container, waits=pending is not None),
                 "savable": container.running and not reasons,
                 "reasons": reasons,
                 "problems": [*member.policy.problems, *found.graph.problems(container.id)],
@@ -41,8 +41,8 @@ def overview(host: Host, containers: Sequence[Container]) -> list[dict[str, Any]
     return shown
 
 
-def _state(container: Container) -> str:
-    if gate.held(container.id):
+def _state(container: Container, *, waits: bool) -> str:
+    if gate.held(container.id) or (waits and not container.running):
         return "held"
     if container.paused:
         return "paused"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import time
 from collections.abc import Sequence
@@ -86,6 +87,16 @@ def waits(host: Host, container: Container) -> bool:
     """Whether the container is down or about to be, and has a checkpoint that may be restored."""
     checkpoint = host.ledger.pending(container.id)
     return checkpoint is not None and _is_of(checkpoint, container)
+
+
+def down(host: Host) -> list[Container]:
+    """The containers that wait to be restored, as they were; for the time when dockerd cannot be asked."""
+    found = {}
+    for checkpoint in host.ledger.all():
+        if checkpoint.restorable():
+            with contextlib.suppress(GuardianError):
+                found[checkpoint.container_id] = checkpoint.record().container
+    return [dataclasses.replace(container, running=False) for container in found.values()]
 
 
 def _newest(host: Host, container_id: str) -> Checkpoint | None:

@@ -115,7 +115,11 @@ class Watch:
             with contextlib.closing(events):
                 engine_cycle.keep_facts(self._host, engine)
                 for event in events:
-                    if event.get("Action") in _TELLING:
+                    if event.get("Type") == "daemon":
+                        docker_daemon.note_up(
+                            live_restore=engine.live_restore()
+                        )  # its configuration was reloaded
+                    elif event.get("Action") in _TELLING:
                         self._keep(engine, str(event.get("id") or ""))
             with self._lock:
                 self._events = None

@@ -1,0 +1,164 @@
+"""More ways down than a reboot, and docker that comes up late or not at all: nothing is left unseen."""
+
+from __future__ import annotations
+
+import json
+
+from tests.host.outside import client, no_resets, unnoticed
+from tests.host.site import Site
+
+
+def test_soft_reboot(site: Site) -> None:
+    """/run, nftables and conntrack survive it."""
+    before = site.redis("srv", "--restart always")
+    site.program("web", "server 80", "-p 8080:80")
+    with client(site, 8080) as outside, no_resets(site):
+        site.machine.execute("systemctl soft-reboot")
+        site.machine.wait_until_succeeds("[ $(systemctl show -P SoftRebootsCount) = 1 ]")
+        site.wait_restored()
+        unnoticed(outside)
+    assert site.seen_in("srv") == before
+    assert (site.outcome("srv"), site.outcome("web")) == ("resumed", "resumed")
+
+
+def test_rescue_and_back(site: Site) -> None:
+    before = site.redis("srv", "--restart always")
+    site.program("web", "server 80", "-p 8080:80")
+    with client(site, 8080) as outside, no_resets(site):
+        site.machine.execute("systemctl isolate rescue.target")
+        site.machine.wait_until_succeeds("[ $(systemctl is-active docker.service) = inactive ]")
+        site.machine.execute("systemctl isolate multi-user.target")
+        site.machine.succeed("systemctl start docker.service", timeout=180)
+        site.wait_restored()
+        unnoticed(outside)
+    assert site.seen_in("srv") == before
+    assert (site.outcome("srv"), site.outcome("web")) == ("resumed", "resumed")
+
+
+def test_halt(site: Site) -> None:
+    before = site.redis("srv", "--restart always")
+    said = site.machine.run("systemctl halt")
+    site.machine.wait_for_shutdown(timeout=120, said=said)
+    site.machine.start()
+    site.wait_restored()
+    assert site.seen_in("srv") == before
+    assert site.outcome("srv") == "resumed"
+
+
+def test_dockerd_ended_by_hand_stops_the_containers_and_says_so(site: Site) -> None:
+    """SIGTERM has dockerd itself stop its containers: nothing is there any more that could be saved."""
+    site.redis("srv", "--restart always")
+    before = site.machine.unit_property("docker.service", "MainPID")
+    site.machine.succeed(f"kill -TERM {before}")
+    site.machine.wait_until_succeeds(
+        f"[ $(systemctl show -P MainPID docker.service) != {before} ] && systemctl is-active docker.service"
+        " || ! systemctl start docker.service"
+    )
+    site.wait_restored()
+    assert site.outcome("srv") == "cold"
+    assert "without a checkpoint" in site.reason("srv")
+
+
+def test_containerd_restarted_in_the_middle(site: Site) -> None:
+    before = site.redis("srv", "--restart always")
+    site.restart_docker()
+    site.machine.succeed("systemctl restart containerd.service")
+    site.wait_restored()
+    assert site.seen_in("srv") == before
+    site.machine.succeed(
+        "guardianctl checkpoint srv && systemctl restart containerd.service && guardianctl restore srv"
+    )
+    assert site.seen_in("srv") == before
+    assert site.outcome("srv") == "resumed"
+
+
+def test_docker_that_is_not_started_at_boot_leaves_nothing_unseen(site: Site) -> None:
+    before = site.redis("srv", "--restart always")
+    machine = site.machine
+    machine.succeed("systemctl disable docker.service docker.socket")
+    try:
+        machine.run("systemctl reboot")
+        machine.wait_for_shutdown(timeout=120)
+        machine.start()
+        machine.wait_until_succeeds(
+            "journalctl -b -u guardian-notice | grep 'srv waits to be restored, and docker is not started'"
+        )
+        assert machine.succeed("systemctl is-active docker.service || true").strip() == "inactive"
+        machine.succeed("systemctl start guardian-worker.service")
+        machine.wait_until_succeeds("guardianctl list")
+        assert site.list()["srv"]["state"] == "held"
+    finally:
+        machine.succeed("systemctl enable docker.service docker.socket; systemctl start docker.service")
+    site.wait_restored()
+    assert site.seen_in("srv") == before
+    assert site.outcome("srv") == "resumed"
+
+
+def test_docker_started_by_its_socket_restores(site: Site) -> None:
+    before = site.redis("srv", "--restart always")
+    machine = site.machine
+    machine.succeed("systemctl disable docker.service; systemctl enable docker.socket")
+    try:
+        machine.run("systemctl reboot")
+        machine.wait_for_shutdown(timeout=120)
+        machine.start()
+        machine.wait_until_succeeds("docker ps")
+        site.wait_restored()
+    finally:
+        machine.succeed("systemctl enable docker.service docker.socket")
+    assert site.seen_in("srv") == before
+    assert site.outcome("srv") == "resumed"
+
+
+STACK = """\
+[Unit]
+Requires=docker.service
+After=docker.service
+After=guardian-restore.service
+Before=guardian-stacks.service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=docker start srv
+ExecStop=docker stop srv
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def test_a_stack_kept_by_a_unit_of_its_own(site: Site) -> None:
+    before = site.redis("srv")
+    site.machine.write("/etc/systemd/system/stack.service", STACK)
+    site.machine.succeed("systemctl daemon-reload; systemctl enable --now stack.service")
+    try:
+        for way in (Site.reboot, Site.restart_docker):
+            way(site)
+            site.machine.wait_for_unit("stack.service")
+            assert site.seen_in("srv") == before
+            assert site.outcome("srv") == "resumed"
+    finally:
+        site.machine.succeed("systemctl disable stack.service; rm /etc/systemd/system/stack.service")
+
+
+def test_live_restore_is_respected(site: Site) -> None:
+    """Nothing on a restart of dockerd, a checkpoint when the host goes down."""
+    machine = site.machine
+    file = "/etc/docker/daemon.json"
+    machine.succeed(f"mkdir -p /etc/docker; test -e {file} || echo '{{}}' >{file}")
+    daemon = machine.read(file)
+    machine.write(file, json.dumps(json.loads(daemon) | {"live-restore": True}))
+    machine.succeed("systemctl reload docker.service")
+    machine.wait_until_succeeds("docker info -f '{{.LiveRestoreEnabled}}' | grep true")
+    try:
+        before = site.redis("srv", "--restart always")
+        pid = site.inspect("srv", "{{.State.Pid}}")
+        machine.succeed("systemctl restart docker.service")
+        site.wait_restored()
+        assert site.inspect("srv", "{{.State.Pid}}") == pid
+        assert site.outcome("srv") == ""
+        site.reboot()
+        assert site.seen_in("srv") == before
+        assert site.outcome("srv") == "resumed"
+    finally:
+        machine.write(file, daemon)
+        machine.succeed("systemctl restart docker.service")
