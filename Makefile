@@ -77,3 +77,8 @@ test-vm: ## a virtual machine with Debian's own kernel: a true reboot (half an h
 test-upgrade: ## Docker 26 upgraded to 28 under running containers, once in the virtual machine; guardian up and down
 	tests/need.sh $(PACKAGING)
 	venv=$(VENV); $$venv/bin/pytest --durations=10 tests/upgrade
+
+.PHONY: bench-runtime
+bench-runtime: ## the price of standing in the way, against the bare runc; run it with nothing else running
+	tests/need.sh $(PACKAGING)
+	venv=$(VENV); $$venv/bin/python -m tests.bench

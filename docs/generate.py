@@ -5,6 +5,7 @@ A unit test (tests/unit/test_generated.py) fails while any of it is out of date.
 
 from __future__ import annotations
 
+import json
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -95,7 +96,7 @@ def _comment(text: str) -> Iterator[str]:
 
 def _assignment(setting: Setting) -> str:
     value = setting.default
-    shown = f'"{value}"' if isinstance(value, str) else str(value).lower()
+    shown = json.dumps(list(value) if isinstance(value, tuple) else value)
     return f"#{setting.key} = {shown}"
 
 

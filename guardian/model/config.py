@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import fnmatch
 import math
 import posixpath
 import re
@@ -18,6 +19,7 @@ MOST_BUDGET = 1140.0
 
 _DAY = 86400.0
 _SIZE = re.compile(r"([0-9]{1,15})([KMGT]?)", re.IGNORECASE)
+_PATTERN = re.compile(r"[A-Za-z0-9_.*?\[\]!-]{1,255}")
 _DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d|w)?")
 _BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": _DAY, "w": 7 * _DAY}
@@ -47,6 +49,7 @@ class Config:
     max_container_size: int
     reserve: int
     trust_image_labels: bool
+    guarded_names: tuple[str, ...]
     parallel: int
     checkpoint_budget: float
     container_timeout: float
@@ -58,6 +61,10 @@ class Config:
     max_age: float
     fence_time: float
     log_level: LogLevel
+
+    def guards(self, name: str) -> bool:
+        """Whether the container of this name is guarded without a label."""
+        return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.guarded_names)
 
 
 def parse_size(value: object) -> int:
@@ -129,6 +136,15 @@ def _folder(value: object) -> str:
     return path
 
 
+def _patterns(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise BadInput(f"{quoted(value)} is no array of texts")
+    wrong = [item for item in value if not _PATTERN.fullmatch(item)]
+    if wrong:
+        raise BadInput(f"{quoted(wrong[0])} is no pattern of names")
+    return tuple(value)
+
+
 def _level(value: object) -> LogLevel:
     found = next((level for level in LogLevel if level.value == value), None)
     if found is None:
@@ -140,6 +156,7 @@ _SIZE_KIND = Kind('bytes or a text like "512M" or "50G"', parse_size)
 _CEILING_KIND = Kind('bytes or a text like "512M" or "50G", or "" for none', _ceiling)
 _PATH_KIND = Kind("an absolute path other than /", _folder)
 _TRUTH_KIND = Kind("true or false", _truth)
+_PATTERNS_KIND = Kind("an array of container names, with *, ? and [...]", _patterns)
 _LEVEL_KIND = Kind(listed(f'"{level.value}"' for level in LogLevel), _level)
 
 
@@ -151,7 +168,7 @@ class Setting:
     key: str
     field: str
     kind: Kind
-    default: str | int | bool
+    default: str | int | bool | tuple[str, ...]
     meaning: str
 
 
@@ -189,6 +206,14 @@ SETTINGS: tuple[Setting, ...] = (
         _TRUTH_KIND,
         False,
         "Whether a guardian.* label that equals the image's own counts. Then any image can enable guardian.",
+    ),
+    Setting(
+        "labels",
+        "guard",
+        "guarded_names",
+        _PATTERNS_KIND,
+        (),
+        "Names of containers that are guarded without a label; guardian.enable=false is stronger.",
     ),
     Setting(
         "checkpoint",

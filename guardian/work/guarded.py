@@ -32,8 +32,8 @@ def find(containers: Sequence[Container], config: Config) -> Guarded:
         policy = labels.parse(
             container.labels, container.image_labels, trust_image_labels=config.trust_image_labels
         )
-        if policy.enabled:
-            members.append(Member(container, policy))
+        if policy.enabled or (config.guards(container.name) and labels.ENABLE not in container.labels):
+            members.append(Member(container, dataclasses.replace(policy, enabled=True)))
         else:
             others.append(called(container))
     return Guarded(tuple(members), build(members, others))
@@ -52,7 +52,8 @@ def choose(guarded: Guarded, containers: Sequence[Container], names: Sequence[st
         member = next((item for item in guarded.members if item.container.id == container.id), None)
         if member is None:
             raise NotGuarded(
-                f"{container.name} is not guarded", "it has no label guardian.enable=true of its own"
+                f"{container.name} is not guarded",
+                "it has no label guardian.enable=true of its own, and the configuration does not name it",
             )
         if member not in chosen:
             chosen.append(member)

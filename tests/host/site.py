@@ -51,8 +51,16 @@ class Site:
         """What Docker 29 has by default: images and layers are containerd's."""
         self.machine.wait_for_docker()
         self.machine.succeed("docker save -o /root/work.tar work:1")
-        self.machine.write("/etc/docker/daemon.json", '{"features": {"containerd-snapshotter": true}}\n')
+        self.set_up_daemon({"features": {"containerd-snapshotter": True}})
         self.machine.succeed("systemctl restart docker && docker load -i /root/work.tar && rm /root/work.tar")
+
+    def set_up_daemon(self, settings: dict[str, Any]) -> str:
+        """Add settings to daemon.json, without a restart; returns what it was before."""
+        file = "/etc/docker/daemon.json"
+        self.machine.succeed(f"mkdir -p /etc/docker; test -e {file} || echo '{{}}' >{file}")
+        before = self.machine.read(file)
+        self.machine.write(file, json.dumps(json.loads(before) | settings))
+        return before
 
     def clean(self) -> None:
         """Away with what an earlier test left."""

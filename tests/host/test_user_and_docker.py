@@ -147,3 +147,20 @@ def test_a_container_that_exits_during_the_freeze(site: Site) -> None:
     site.wait_for(lambda: site.inspect("brief", "{{.State.Running}}") == "false")
     site.machine.execute("guardianctl restore")
     site.machine.succeed("docker exec stays true")
+
+
+def test_containers_guarded_by_name_in_the_configuration(site: Site) -> None:
+    site.machine.write("/etc/guardian/guardian.toml", '[labels]\nguard = ["web-*"]\n')
+    try:
+        site.machine.succeed("systemctl restart guardian-worker.service")
+        site.machine.wait_until_succeeds("guardianctl list")
+        before = site.redis("web-1", guarded=False)
+        site.run("web-2", "sleep infinity", "--label guardian.enable=false", guarded=False)
+        site.run("other", "sleep infinity", guarded=False)
+        assert set(site.list()) == {"web-1"}
+        site.restart_docker()
+        assert site.outcome("web-1") == "resumed"
+        assert site.seen_in("web-1") == before
+    finally:
+        site.machine.succeed("rm /etc/guardian/guardian.toml; systemctl restart guardian-worker.service")
+        site.machine.wait_until_succeeds("guardianctl list")

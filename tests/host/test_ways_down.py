@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from tests.host.outside import client, no_resets, unnoticed
 from tests.host.site import Site
 
@@ -143,10 +141,7 @@ def test_a_stack_kept_by_a_unit_of_its_own(site: Site) -> None:
 def test_live_restore_is_respected(site: Site) -> None:
     """Nothing on a restart of dockerd, a checkpoint when the host goes down."""
     machine = site.machine
-    file = "/etc/docker/daemon.json"
-    machine.succeed(f"mkdir -p /etc/docker; test -e {file} || echo '{{}}' >{file}")
-    daemon = machine.read(file)
-    machine.write(file, json.dumps(json.loads(daemon) | {"live-restore": True}))
+    daemon = site.set_up_daemon({"live-restore": True})
     machine.succeed("systemctl reload docker.service")
     machine.wait_until_succeeds("docker info -f '{{.LiveRestoreEnabled}}' | grep true")
     try:
@@ -160,5 +155,5 @@ def test_live_restore_is_respected(site: Site) -> None:
         assert site.seen_in("srv") == before
         assert site.outcome("srv") == "resumed"
     finally:
-        machine.write(file, daemon)
+        machine.write("/etc/docker/daemon.json", daemon)
         machine.succeed("systemctl restart docker.service")

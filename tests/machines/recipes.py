@@ -37,7 +37,8 @@ Description=Address of the test host on its bridge
 DefaultDependencies=no
 Wants=network-pre.target
 After=network-pre.target
-Before=network.target
+Before=network.target shutdown.target
+Conflicts=shutdown.target
 
 [Service]
 Type=oneshot
@@ -46,6 +47,8 @@ EnvironmentFile=/etc/guardian-test-host
 ExecStart=ip link set host0 up
 ExecStart=ip address add ${ADDRESS}/${PREFIX} dev host0
 ExecStart=ip route add default via ${GATEWAY}
+# The network of a container outlives its last process for a moment, and would answer peers then. A kernel's does not.
+ExecStop=ip link set host0 down
 
 [Install]
 WantedBy=sysinit.target

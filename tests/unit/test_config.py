@@ -54,6 +54,7 @@ def test_the_defaults() -> None:
         max_container_size=0,
         reserve=1 << 30,
         trust_image_labels=False,
+        guarded_names=(),
         parallel=0,
         checkpoint_budget=600.0,
         container_timeout=120.0,
@@ -256,3 +257,16 @@ def test_sizes(text: str, size: int) -> None:
 )
 def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    ("name", "guarded"),
+    [("web-1", True), ("web", False), ("db", True), ("dbx", False), ("x7", True), ("xa", False)],
+)
+def test_names_that_are_guarded_without_a_label(name: str, guarded: bool) -> None:
+    assert read('[labels]\nguard = ["web-*", "db", "x[0-9]"]').guards(name) is guarded
+
+
+@pytest.mark.parametrize("value", ['"web-*"', "[1]", '["a b"]', '[""]', '["/x"]'])
+def test_what_is_no_pattern_of_names(value: str) -> None:
+    assert "[labels] guard" in refused(f"[labels]\nguard = {value}")

@@ -1,0 +1,1 @@
+"""Benchmarks: ratios and bars, measured in one run."""
