@@ -14,7 +14,7 @@ from guardian import __version__
 from guardian.faces import worker_client
 from guardian.faces.jobs import Call, Status
 from guardian.faces.worker_client import Answer, WorkerUnavailable
-from guardian.host import paths, systemd
+from guardian.host import containerd, paths, systemd
 
 _UNITS = ("guardian-worker", "guardian-checkpoint", "guardian-hold")
 
@@ -128,7 +128,9 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
 def _status(options: argparse.Namespace) -> int:
     """Units and the front: whether the next shutdown would be served."""
     units = {unit: systemd.active_state(f"{unit}.service") for unit in _UNITS}
-    in_path = paths.FRONT_FOLDER.joinpath("runc").exists()
+    missing = "" if paths.FRONT_FOLDER.joinpath("runc").exists() else "the front was not put there"
+    missing = missing or containerd.without_front()
+    in_path = not missing
     found = worker_client.ask(worker_client.request(Call.LIST), say=print)
     counts: dict[str, int] = {}
     for item in found.results:
@@ -140,6 +142,6 @@ def _status(options: argparse.Namespace) -> int:
     else:
         for unit, state in units.items():
             print(f"{unit:20} {state}")
-        print(f"{'runtime in the path':20} {'yes' if in_path else 'no'}")
+        print(f"{'runtime in the path':20} {missing or 'yes'}")
         print(f"{'guarded containers':20} {', '.join(f'{n} {s}' for s, n in counts.items()) or 'none'}")
     return Status.DONE if good else Status.FAILED

@@ -128,6 +128,7 @@ class Worker:
         self._host = Host.of(config)
         self._claims = Claims()
         self._stopping = threading.Event()
+        self._stops = threading.Lock()
         self._watch = Watch(self._host, self._claims)
 
     def run(self) -> None:
@@ -205,14 +206,16 @@ class Worker:
             return []  # it died: the drop-in's ExecStartPre does the work, just before a new one would kill them
         # A restore under way begins nothing new: what it has not begun stays in the ledger.
         self._stopping.set()
-        self._claims.wait_until_free(limit=_PATIENCE)
-        busy = self._claims.claimed()
-        free = [item for item in facts.kept() if item.id not in busy]
-        with self._claims.claim(free, "checkpoint"):
-            try:
-                return engine_cycle.engine_stops(self._host, free, say=caller.say)
-            finally:
-                self._watch.let_go()
+        # Two units ask, at once or one after the other: neither may end before the checkpoint has.
+        with self._stops:
+            self._claims.wait_until_free(limit=_PATIENCE)
+            busy = self._claims.claimed()
+            free = [item for item in facts.kept() if item.id not in busy]
+            with self._claims.claim(free, "checkpoint"):
+                try:
+                    return engine_cycle.engine_stops(self._host, free, say=caller.say)
+                finally:
+                    self._watch.let_go()
 
     def _engine_died(self, _request: Request, caller: Caller) -> list[Result]:
         with self._claims.claim(facts.kept(), "checkpoint", wait=_PATIENCE):

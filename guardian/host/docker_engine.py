@@ -65,6 +65,7 @@ class Engine:
         self._limit = limit
         self._client = _connect(docker.DockerClient, int(limit))
         self._networks: dict[str, str] = {}
+        self._userns: bool | None = None
 
     def close(self) -> None:
         """Give the connection back."""
@@ -100,7 +101,9 @@ class Engine:
     def container(self, name_or_id: str) -> Container:
         """One container's facts; raises UnknownContainer or EngineUnavailable."""
         data = self._call(lambda: self._client.api.inspect_container(name_or_id), name_or_id)
-        return facts(data, self._image_labels(data["Image"]), self._drivers(data))
+        return facts(
+            data, self._image_labels(data["Image"]), self._drivers(data), remapping=self._remapping()
+        )
 
     def start(self, container_id: str, *, limit: float) -> None:
         """Start a container, for at most `limit` seconds; "already started" is success. Raises StartRefused."""
@@ -153,6 +156,12 @@ class Engine:
         """Container events from now on. dockerd listens when this returns: what is asked afterwards misses nothing."""
         return self._call(Events)  # type: ignore[no-any-return]
 
+    def _remapping(self) -> bool:
+        """Whether dockerd remaps users by default; asked once."""
+        if self._userns is None:
+            self._userns = "name=userns" in (self._call(self._client.api.info).get("SecurityOptions") or [])
+        return self._userns
+
     def _drivers(self, data: dict[str, Any]) -> dict[str, str]:
         """The driver of each network of a container, by the network's id; networks are asked for once."""
         wanted = {str(item.get("NetworkID") or "") for item in _attached(data).values()} - {""}
@@ -183,10 +192,12 @@ class Engine:
             raise EngineUnavailable("dockerd does not answer", str(error)) from error
 
 
-def facts(data: dict[str, Any], image_labels: dict[str, str], drivers: Mapping[str, str]) -> Container:
+def facts(
+    data: dict[str, Any], image_labels: dict[str, str], drivers: Mapping[str, str], *, remapping: bool
+) -> Container:
     """A container as `docker inspect` shows it (Docker Engine API, ContainerInspect).
 
-    `drivers` are those of its networks, by id.
+    `drivers` are those of its networks, by id; `remapping`: dockerd has userns-remap.
     """
     config, host, state = data["Config"], data["HostConfig"], data["State"]
     policy = (host.get("RestartPolicy") or {}).get("Name") or "no"
@@ -217,6 +228,7 @@ def facts(data: dict[str, Any], image_labels: dict[str, str], drivers: Mapping[s
         error=str(state.get("Error") or ""),
         links=_others(host.get("Links")),
         volumes_from=_others(host.get("VolumesFrom")),
+        remapped=remapping and host.get("UsernsMode") != "host",
         layer=str(((data.get("GraphDriver") or {}).get("Data") or {}).get("UpperDir") or ""),
     )
 

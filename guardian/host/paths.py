@@ -27,5 +27,7 @@ LIBEXEC = Path("/usr/libexec/docker-guardian")
 FRONT_FOLDER = LIBEXEC / "path"
 COMMIT_SCRIPT = LIBEXEC / "commit"
 
-RUNC_ROOTS = (Path("/run/docker/runtime-runc/moby"),)
-"""runc's state for dockerd's containers (moby daemon/runtime_unix.go)."""
+
+def runc_roots() -> list[Path]:
+    """Where runc keeps dockerd's containers (moby daemon/runtime_unix.go); with userns-remap `moby-UID.GID` (seen)."""
+    return sorted(Path("/run/docker/runtime-runc").glob("moby*"))

@@ -14,7 +14,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from guardian.host import paths, proc
+from guardian.host import containerd, paths, proc
 from guardian.host.cgroup import Cgroup
 from guardian.host.command import CommandFailed, run
 
@@ -45,7 +45,7 @@ def binary() -> str:
 
 def state(container_id: str) -> RuncContainer | None:
     """runc's view of a container, None where runc does not know it or its init is gone."""
-    for root in paths.RUNC_ROOTS:
+    for root in paths.runc_roots():
         try:
             data = json.loads((root / container_id / "state.json").read_text())
         except (FileNotFoundError, json.JSONDecodeError):
@@ -143,7 +143,7 @@ def unsupported() -> str:
         breaking = words & {"action-script", "leave-running", "leave-stopped"}
         if breaking:
             return f"{file} has {', '.join(sorted(breaking))}, which breaks the commit"
-    return ""
+    return containerd.without_front()
 
 
 def network_lock_skip() -> bool:

@@ -77,7 +77,8 @@ class Container:
     compared only for equality. `stop_timeout` is in seconds. `network_mode`, `ipc_mode`, `pid_mode` are
     Docker's own strings. `layer` is the writable layer's folder where dockerd tells it, else empty.
     `error` is dockerd's message of the last start. `links` and `volumes_from` are names or ids of other containers.
-    `config_hash` covers what decides how the container is built (image, config, host config).
+    `remapped`: it has a user namespace of its own. `config_hash` covers what decides how the container is built
+    (image, config, host config).
     """
 
     id: str
@@ -106,6 +107,7 @@ class Container:
     error: str = ""
     links: tuple[str, ...] = ()
     volumes_from: tuple[str, ...] = ()
+    remapped: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary that `from_json` takes back."""

@@ -65,6 +65,9 @@ def _of_its_namespaces(container: Container) -> Iterator[Refusal]:
             f"shares a PID namespace (--pid {_kind(container.pid_mode)})",
             "run it with a PID namespace of its own",
         )
+    if container.remapped:
+        # CRIU: `Can't setns .../net: Operation not permitted`, the namespace is not its user namespace's (seen).
+        yield Refusal("has its users remapped (userns-remap)", "run it with --userns host")
     if container.ipc_mode in ("host", "shareable") or container.ipc_mode.startswith("container:"):
         yield Refusal(
             f"shares its IPC namespace and /dev/shm (--ipc {_kind(container.ipc_mode)})",

@@ -69,6 +69,8 @@ class Site:
             "rm -f /run/guardian/holds/* /run/guardian/tickets/*; docker ps -aq | xargs -r docker rm -f;"
             "docker network prune -f; docker volume prune -af; rm -rf /var/lib/guardian/checkpoints/*"
         )
+        # What peers still have to say to containers that are gone would be answered with resets.
+        self.network.peer_exec(["ss", "--kill", "--tcp", "--all"])
 
     def run(self, name: str, command: str, *options: str, guarded: bool = True) -> str:
         """Start a container of the test image; returns its id."""

@@ -28,6 +28,7 @@ def test_a_paused_one_can_be_saved() -> None:
     ("facts", "word"),
     [
         ({"running": False}, "not running"),
+        ({"remapped": True}, "userns-remap"),
         ({"auto_remove": True}, "--rm"),
         ({"runtime": "runsc"}, "runsc"),
         ({"runtime": "io.containerd.kata.v2"}, "kata"),
