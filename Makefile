@@ -82,3 +82,7 @@ test-upgrade: ## Docker 26 upgraded to 28 under running containers, once in the 
 bench-runtime: ## the price of standing in the way, against the bare runc; run it with nothing else running
 	tests/need.sh $(PACKAGING)
 	venv=$(VENV); $$venv/bin/python -m tests.bench
+
+.PHONY: test-all
+test-all: ## everything, in turn, with a table at the end: some hours
+	tests/all.sh

@@ -115,6 +115,15 @@ class Tracked:
         """The flow as it arrives at the host from outside."""
         return self.reply if self.original.source in own else self.original
 
+    @property
+    def translated(self) -> bool:
+        """Whether one end sees another address or port than the other end has."""
+        return self.reply != self.original.back()
+
+    def far_end(self, flow: Flow) -> Address:
+        """Who really is at the other end of `flow`, which is one of the two directions."""
+        return self.reply.source if flow == self.original else self.original.source
+
     def to_put_back(self) -> str:
         """The line with which the commit script makes it anew (runtime/conntrack.h)."""
         words = [min(max(self.timeout, _LEAST_TIMEOUT), _MOST_TIMEOUT)]
@@ -232,7 +241,7 @@ def connections(
 
 
 def _connection(item: Socket, entry: Tracked | None, around: Surroundings) -> Connection:
-    target = item.flow.target
+    target = item.flow.target if entry is None else entry.far_end(item.flow)
     name = around.names.get(target, "")
     if item.inode == 0:
         return Connection(item.flow, Peer.QUEUE, name, entry)
@@ -256,7 +265,7 @@ def to_fence(found: Iterable[Connection], own: Collection[Address], *, both_ways
     for item in found:
         if both_ways:
             flows |= {item.flow, item.flow.back()}
-        elif item.entry is not None and item.peer is not Peer.CONTAINER:
+        elif item.entry is not None and (item.peer is not Peer.CONTAINER or item.entry.translated):
             flows.add(item.entry.outer(own))
     return frozenset(flows)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable
 
 from guardian.host import connections, facts, fence
@@ -13,8 +12,6 @@ from guardian.model.connections import fates, said, to_fence
 from guardian.model.container import Container
 from guardian.model.errors import BadInput, GuardianError
 from guardian.model.labels import Connections
-
-log = logging.getLogger("guardian.peers")
 
 
 def note(
@@ -47,7 +44,7 @@ def note(
                 fence.put_up(container.id, flows, seconds=config.fence_time)
             fenced = True
         except GuardianError as error:
-            log.error("%s: its connections are not fenced: %s", container.name, error)
+            checkpoint.remark(f"its connections were not fenced: {error}")
     if found:
         connections.keep(checkpoint, found)
     return fenced

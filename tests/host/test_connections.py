@@ -259,3 +259,44 @@ def test_twenty_containers_keep_their_clients(site: Site) -> None:
         site.reboot()
         for each in outside:
             unnoticed(each)
+
+
+def test_a_process_of_the_host_keeps_its_connection_over_a_restart_of_dockerd(site: Site) -> None:
+    site.program("srv", "server 80")
+    site.machine.copy_to(PROGRAMS / "client.py", "/root/client.py")
+    address = site.inspect("srv", "{{.NetworkSettings.IPAddress}}")
+    talk = f"sleep 600 | python3 -u /root/client.py {address} 80 >/root/seen"
+    site.machine.succeed(f"systemctl stop direct; systemd-run --collect --unit direct sh -c '{talk}'")
+    site.machine.wait_until_succeeds("grep -q connects...1 /root/seen")
+    site.restart_docker()
+    before = json.loads(site.machine.succeed("tail -n 1 /root/seen"))["requests"]
+    site.machine.wait_until_succeeds(
+        f"[ $(tail -n 1 /root/seen | sed 's/.*requests...//; s/,.*//') -gt {before + 10} ]"
+    )
+    assert site.reason("srv") == ""
+    site.reboot()
+    assert "is gone on this host" in site.reason("srv")
+
+
+def test_a_peer_that_is_not_guarded_is_named(site: Site) -> None:
+    site.machine.succeed("docker network create shop")
+    site.program("srv", "server 80", "--network shop")
+    site.program("stranger", "client srv 80", "-i --network shop", guarded=False)
+    site.machine.wait_until_succeeds("docker logs --tail 1 stranger | grep -q connects...1")
+    site.restart_docker()
+    assert site.outcome("srv") == "resumed"
+    assert "is a container that was not kept" in site.reason("srv")
+
+
+@pytest.mark.parametrize("way", ["restart", "reboot"])
+def test_members_that_talk_through_a_published_port(site: Site, way: str) -> None:
+    """On two networks, by the host's address: translated on the way, in one entry that both need."""
+    site.machine.succeed("docker network create one; docker network create two")
+    site.program("srv", "server 80", "--network one -p 8080:80")
+    site.program("asking", f"client {site.machine.address} 8080", "-i --network two")
+    site.machine.wait_until_succeeds("docker logs --tail 1 asking | grep -q connects...1")
+    WAYS[way](site)
+    before = _logged(site, "asking")["requests"]
+    site.wait_for(lambda: _logged(site, "asking")["requests"] > before + 10)
+    assert _logged(site, "asking")["connects"] == 1
+    assert site.reason("asking") == site.reason("srv") == ""

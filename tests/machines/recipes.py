@@ -21,7 +21,10 @@ HOST_PACKAGES = (
     *("iproute2", "iptables", "nftables", "conntrack"),
     *("python3-docker", "python3-dbus-next", "python3-pystemd", "python3-toml"),
 )
-VM_PACKAGES = (*("openssh-server", "apparmor", "linux-image-cloud-amd64", "kmod", "udev", "initramfs-tools"),)
+VM_PACKAGES = (
+    *("openssh-server", "apparmor", "linux-image-cloud-amd64", "kmod", "udev", "initramfs-tools"),
+    "kexec-tools",
+)
 NEEDLESS = ("usr/share/doc/*", "usr/share/man/*", "usr/share/locale/*", "usr/share/info/*")
 APT_CACHES = (
     "var/cache/apt/*",

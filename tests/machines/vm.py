@@ -177,9 +177,19 @@ class VirtualMachine(LocalMachine):
 
     def reboot(self, *, timeout: float | None = None) -> None:
         """`systemctl reboot` inside; QEMU goes on, the boot is another one afterwards."""
+        self._go_down("reboot", timeout)
+
+    def kexec(self) -> None:
+        """`systemctl kexec` into the same kernel, past the firmware."""
+        for file in ("kernel", "initrd"):
+            self.copy_to(self._base / file, f"/root/{file}")
+        self.succeed("kexec -l /root/kernel --initrd=/root/initrd --reuse-cmdline")
+        self._go_down("kexec", None)
+
+    def _go_down(self, verb: str, timeout: float | None) -> None:
         before = self.boot_id()
         limit = REBOOT_TIMEOUT if timeout is None else timeout
-        self.run("systemctl reboot")
+        self.run(f"systemctl {verb}")
         if self._master is not None:
             # It ends when the guest stops its sshd; to call again and again would slow that down.
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -109,6 +109,14 @@ def test_who_is_at_the_other_end(flow: Flow, inode: int, peer: Peer, name: str) 
     assert (found.peer, found.name) == (peer, name)
 
 
+def test_a_member_is_known_behind_a_published_port() -> None:
+    there = Tracked(Flow(OWN, 5002, PUBLIC, 8080), Flow(DATABASE, 6379, OWN, 5002), 100)
+    (found,) = connections([Socket(there.original, 7)], [there], AROUND)
+    assert (found.peer, found.name) == (Peer.CONTAINER, "db")
+    assert to_fence([found], [OWN], both_ways=False) == {there.reply}
+    assert not fates([found], kept=["db"], on_host=[])[0].lost
+
+
 def test_a_network_without_translation_needs_no_entry() -> None:
     around = Surroundings(frozenset({OWN}), frozenset(), {})
     (found,) = connections([Socket(Flow(OWN, 80, OUTSIDE, 999), 7)], [], around)

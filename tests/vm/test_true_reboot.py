@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.host.outside import Program, client, program, unnoticed
 from tests.host.site import REDIS, Redis, Site
 from tests.machines import VirtualMachine
+from tests.machines.network import BRIDGE
 
 PIDS = 24
 _THREADS = f"""\
@@ -35,12 +38,14 @@ class Before:
     limited: Redis
     threads: int
     boot: str
+    clients: tuple[Program, ...]
+    capture: Program
 
 
 @pytest.fixture(scope="module")
 def rebooted(package: Path) -> Iterator[tuple[Site, Before]]:
     """The machine after its reboot, and what was there before."""
-    with VirtualMachine() as machine:
+    with VirtualMachine() as machine, contextlib.ExitStack() as stack:
         site = Site(machine)
         site.install(package)
         redis = site.redis("redis", "--restart always")
@@ -48,7 +53,16 @@ def rebooted(package: Path) -> Iterator[tuple[Site, Before]]:
         machine.write("/root/threads.py", _THREADS)
         site.run("threads", "python3 /threads.py", f"--pids-limit {PIDS} -v /root/threads.py:/threads.py:ro")
         seen = _threads(site)
-        before = Before(redis, limited, seen[0], machine.boot_id())
+        site.program("web", "server 80", "-p 8080:80")
+        clients = [stack.enter_context(client(site, 8080, count=3))]
+        prefix = site.network.gateway.rpartition(".")[0]
+        card = machine.succeed(f"ip -o -4 address | awk '/{prefix}/ {{ print $2 }}'").strip()
+        lan = f"--subnet {prefix}.0/24 --gateway {site.network.gateway} -o parent={card}"
+        machine.succeed(f"docker network create -d ipvlan {lan} lan")
+        site.program("beside", "server 80", f"--network lan --ip {prefix}.200")
+        clients.append(stack.enter_context(client(site, 80, host=f"{prefix}.200")))
+        capture = stack.enter_context(program(site.network, "resets", BRIDGE))
+        before = Before(redis, limited, seen[0], machine.boot_id(), tuple(clients), capture)
         site.reboot()
         yield site, before
         print(site.told())
@@ -65,6 +79,15 @@ def _threads(site: Site) -> tuple[int, int]:
 def test_the_machine_was_booted_again(rebooted: tuple[Site, Before]) -> None:
     site, before = rebooted
     assert site.machine.boot_id() != before.boot
+
+
+def test_clients_outside_noticed_nothing(rebooted: tuple[Site, Before]) -> None:
+    """Through a published port and, ipvlan, beside the host; no reset was sent while this kernel went and came."""
+    site, before = rebooted
+    for number, name in enumerate(("web", "beside")):
+        assert (site.outcome(name), site.reason(name)) == ("resumed", "")
+        unnoticed(before.clients[number], count=(3, 1)[number])
+    assert before.capture.lines() == ["ready"]
 
 
 def test_redis_goes_on(rebooted: tuple[Site, Before]) -> None:
@@ -108,3 +131,24 @@ def test_docker_stats_shows_the_container(rebooted: tuple[Site, Before]) -> None
     assert "64MiB" in shown
     assert int(shown.split()[0]) < 20
     assert REDIS.split()[0] in site.machine.succeed("docker top redis")
+
+
+def test_an_oom_kill_after_the_restore_is_seen_as_one(rebooted: tuple[Site, Before]) -> None:
+    site, _ = rebooted
+    site.machine.execute("docker exec limited redis-cli debug populate 3000000 k 100", timeout=300)
+    site.machine.wait_until_succeeds("[ $(docker inspect -f '{{.State.Status}}' limited) = exited ]")
+    assert site.inspect("limited", "{{.State.OOMKilled}} {{.State.ExitCode}}") == "true 137"
+
+
+def test_kexec(rebooted: tuple[Site, Before]) -> None:
+    """The last one: another boot, past the firmware."""
+    site, before = rebooted
+    machine, boot = site.machine, site.machine.boot_id()
+    assert isinstance(machine, VirtualMachine)
+    machine.kexec()
+    site.wait_restored()
+    assert machine.boot_id() != boot
+    assert (site.outcome("redis"), site.reason("redis")) == ("resumed", "")
+    assert site.seen_in("redis") == before.redis
+    unnoticed(before.clients[0], count=3)
+    assert before.capture.lines() == ["ready"]
