@@ -163,7 +163,7 @@ static int put_limits_back(int signals)
 		execv(call.runc, argv);
 		_exit(127);
 	}
-	return wait_child(child, signals, CREATE_LIMIT_MS) == 0 ? 0 : -1;
+	return wait_child(child, signals, 1000 * ticket.restore_seconds) == 0 ? 0 : -1;
 }
 
 /* apply_sysctls writes the lines "net/ipv4/NAME=VALUE" of `sysctls`: a restore does not re-apply them. */
@@ -204,7 +204,8 @@ static int listen_for_terminal(void)
 
 pid_t restore(pid_t preparing, const char *home, int original_network, int signals, char *reason)
 {
-	int status = wait_child(preparing, signals, CREATE_LIMIT_MS);
+	/* Python takes its time on a host that has just booted (30 s seen, emulated and overloaded). */
+	int status = wait_child(preparing, signals, 1000 * ticket.restore_seconds);
 	pid_t child, init;
 
 	if (status != 0) {

@@ -26,7 +26,7 @@ from guardian.work import peers, retention
 from guardian.work.checkpoint import line
 from guardian.work.host import Host, Say
 
-_CREATE_LIMIT = 30.0
+_KILL_LIMIT = 30.0
 _HEALTH_INTERVAL = 0.5
 _GATE_INTERVAL = 0.2
 _COLD_LIMIT = 120.0
@@ -84,7 +84,8 @@ class _Restore:
                     continue
                 one = _Start(self._host, self._pending[container_id], self._come_back)
                 one.begin()
-                announcements.wait(container_id, one.ended, limit=_CREATE_LIMIT)
+                # Whoever comes next takes the next address: only a dockerd that hangs may cost the order.
+                announcements.wait(container_id, one.ended, limit=self._left())
                 thread = threading.Thread(target=self._finish, args=(one,), name=one.container.name)
                 thread.start()
                 threads.append(thread)
@@ -210,7 +211,7 @@ class _Start:
     def _end_half_restored(self) -> None:
         """Nobody answers for the container any more: end its holder, and what CRIU may have made."""
         gate.clear_holder(self.container.id)
-        Cgroup(Path(self._record.cgroup)).kill(limit=_CREATE_LIMIT)
+        Cgroup(Path(self._record.cgroup)).kill(limit=_KILL_LIMIT)
 
     def _waits_for_another_engine(self) -> bool:
         """dockerd went away and nothing has run: hold and ledger stay, the next dockerd's restore takes it up."""

@@ -157,3 +157,30 @@ def test_live_restore_is_respected(site: Site) -> None:
     finally:
         machine.write("/etc/docker/daemon.json", daemon)
         machine.succeed("systemctl restart docker.service")
+
+
+def test_a_store_on_a_mount_that_needs_the_network(site: Site) -> None:
+    """What reads the store waits for it, the fence does not, and systemd finds no ordering cycle."""
+    machine = site.machine
+    machine.succeed("mkdir -p /srv/store /mnt/store; cp /etc/fstab /root/fstab || touch /root/fstab")
+    machine.succeed(
+        "echo '/srv/store /mnt/store none bind,_netdev 0 0' >>/etc/fstab; systemctl daemon-reload"
+    )
+    machine.succeed("mount /mnt/store")
+    machine.write("/etc/guardian/guardian.toml", '[store]\npath = "/mnt/store"\n')
+    machine.succeed("systemctl restart guardian-worker; systemctl daemon-reload")
+    try:
+        before = site.redis("srv", "--restart always")
+        site.program("web", "server 80", "-p 8080:80")
+        with client(site, 8080) as outside, no_resets(site):
+            site.reboot()
+            unnoticed(outside)
+        assert site.seen_in("srv") == before
+        assert (site.outcome("srv"), site.outcome("web")) == ("resumed", "resumed")
+        assert machine.succeed("ls /srv/store | wc -l").strip() == "2"
+        machine.fail("journalctl -b | grep -i 'ordering cycle'")
+        assert "/mnt/store" in machine.succeed("systemctl show -P WantsMountsFor guardian-hold.service")
+    finally:
+        machine.succeed("docker rm -f srv web; rm /etc/guardian/guardian.toml; cp /root/fstab /etc/fstab")
+        machine.succeed("systemctl restart guardian-worker; umount /mnt/store; systemctl daemon-reload")
+        machine.wait_until_succeeds("guardianctl list")
