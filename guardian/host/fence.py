@@ -20,7 +20,8 @@ from guardian.model.states import FORMAT
 
 log = logging.getLogger("guardian.fence")
 
-_LIMIT = 5.0
+_LIMIT = 30.0
+"""Seconds: a host that has just booted is slow, and another may be asking (runtime/fence.c)."""
 
 
 class FenceFailed(GuardianError):

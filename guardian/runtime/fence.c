@@ -30,7 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LINE_SIZE = 256, ANSWER_SIZE = 400, MOST_SECONDS = 86400, ASK_SECONDS = 1 };
+enum { LINE_SIZE = 256, ANSWER_SIZE = 400, MOST_SECONDS = 86400, ASK_SECONDS = 10 };
 
 /* Before conntrack (-200): what it saw of a connection without its translation would be in the way of the entry that
  * is put back. */

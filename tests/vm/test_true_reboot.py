@@ -86,8 +86,8 @@ def test_clients_outside_noticed_nothing(rebooted: tuple[Site, Before]) -> None:
     site, before = rebooted
     for number, name in enumerate(("web", "beside")):
         assert (site.outcome(name), site.reason(name)) == ("resumed", "")
+        assert before.capture.lines() == ["ready"], before.clients[number].seen()
         unnoticed(before.clients[number], count=(3, 1)[number])
-    assert before.capture.lines() == ["ready"]
 
 
 def test_redis_goes_on(rebooted: tuple[Site, Before]) -> None:
