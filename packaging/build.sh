@@ -11,7 +11,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/source"
 cd "$here"
-cp -a guardian units etc packaging docs "$work/source/"
+cp -a guardian units etc packaging docs README.md "$work/source/"
 find "$work/source" -name __pycache__ -prune -exec rm -rf '{}' +
 mv "$work/source/packaging/debian" "$work/source/debian"
 cd "$work/source"

@@ -39,7 +39,11 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, run: Any, text: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text)
-        made.add_argument("--json", action="store_true", help="machine-readable output (docs/json.md)")
+        made.add_argument(
+            "--json",
+            action="store_true",
+            help="machine-readable output (/usr/share/doc/docker-guardian/json.md)",
+        )
         made.set_defaults(run=run)
         return made
 

@@ -16,7 +16,7 @@ from tests.host.site import Site
 from tests.machines.network import BRIDGE, Network
 
 PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 class Program:

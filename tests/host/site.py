@@ -175,7 +175,7 @@ class Site:
         )
         self.wait_restored()
 
-    def wait_for(self, what: Callable[[], bool], *, timeout: float = 30.0) -> None:
+    def wait_for(self, what: Callable[[], bool], *, timeout: float = 90.0) -> None:
         """Wait until something is true that only asking can tell."""
         end = time.monotonic() + timeout * self.machine.slowness
         while not what():
