@@ -247,6 +247,7 @@ def _networks(data: dict[str, Any], drivers: Mapping[str, str]) -> tuple[Attachm
             mac=str(item.get("MacAddress") or ""),
             prefix4=int(item.get("IPPrefixLen") or 0),
             prefix6=int(item.get("GlobalIPv6PrefixLen") or 0),
+            pinned=bool((item.get("IPAMConfig") or {}).get("IPv4Address")),
             driver=drivers.get(str(item.get("NetworkID") or ""), ""),
         )
         for name, item in sorted(_attached(data).items())

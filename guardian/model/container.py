@@ -32,6 +32,7 @@ class Attachment:
     """One network the container is on. Addresses are text without prefix length, empty where there is none.
 
     `driver` is Docker's ("bridge", "macvlan", ...), empty where the network could not be looked up.
+    `pinned`: the IPv4 address was asked for (`--ip`).
     """
 
     name: str
@@ -42,6 +43,7 @@ class Attachment:
     prefix4: int = 0
     prefix6: int = 0
     driver: str = ""
+    pinned: bool = False
 
     def addresses(self) -> Iterator[tuple[str, int]]:
         """Each address with its prefix length."""

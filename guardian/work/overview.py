@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from guardian.host import gate, runc
+from guardian.model import addresses
 from guardian.model.container import Container
 from guardian.model.savable import refusals
+from guardian.model.wording import quoted
 from guardian.work import guarded
 from guardian.work.host import Host
 
@@ -16,6 +18,7 @@ def overview(host: Host, containers: Sequence[Container]) -> list[dict[str, Any]
     """One dictionary for each guarded container; the keys are documented in docs/json.md."""
     found = guarded.find(containers, host.config)
     unsupported = runc.unsupported()
+    risks = addresses.at_risk([member.container for member in found.members])
     shown = []
     for member in sorted(found.members, key=lambda item: item.container.name):
         container = member.container
@@ -32,13 +35,24 @@ def overview(host: Host, containers: Sequence[Container]) -> list[dict[str, Any]
                 "state": _state(container, waits=pending is not None),
                 "savable": container.running and not reasons,
                 "reasons": reasons,
-                "problems": [*member.policy.problems, *found.graph.problems(container.id)],
+                "problems": [
+                    *member.policy.problems,
+                    *found.graph.problems(container.id),
+                    *(_may_move(network) for network in risks.get(container.id, ())),
+                ],
                 "depends_on": [edge.target for edge in found.graph.dependencies(container.id)],
                 "checkpoint": pending.id if pending else None,
                 "last": last.to_json() if last else None,
             }
         )
     return shown
+
+
+def _may_move(network: str) -> str:
+    return (
+        f"may come back with another address on {quoted(network)}, its connections closed: "
+        "a lower one is not a guarded container's; --ip pins it"
+    )
 
 
 def _state(container: Container, *, waits: bool) -> str:

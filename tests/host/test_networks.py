@@ -93,3 +93,18 @@ def test_links_and_volumes_of_another_container_are_followed(site: Site) -> None
         way(site)
         assert site.seen_in("zdb") == before
         assert (site.outcome("app"), site.reason("app")) == ("resumed", "")
+
+
+def test_a_lower_address_that_became_free_is_said_before_and_after(site: Site) -> None:
+    """dockerd gives out the lowest free address: memory goes on, connections are closed and named; --ip is the cure."""
+    site.run("lower", "sleep infinity", guarded=False)
+    site.program("srv", "server 80", "-p 8080:80")
+    with client(site, 8080) as outside:
+        assert "may come back with another address on 'bridge'" in site.list()["srv"]["problems"][0]
+        site.machine.succeed("docker rm -f lower")
+        site.restart_docker()
+        site.wait_for(lambda: outside.seen()["resets"] + outside.seen()["ends"] == 1)
+    assert site.outcome("srv") == "resumed"
+    assert "another address, its 1 connections were closed" in site.reason("srv")
+    with client(site, 8080):
+        assert site.list()["srv"]["problems"] == []
