@@ -59,7 +59,8 @@ class VirtualMachine(LocalMachine):
 
     def _peers(self) -> str:
         address = f"Address={self.address}/{PREFIX}"
-        return f"[Match]\nMACAddress={self._mac}\n[Network]\n{address}\nLinkLocalAddressing=no\n"
+        # The driver as well: an ipvlan has its card's address for a moment in the host, and must not be set up.
+        return f"[Match]\nMACAddress={self._mac}\nDriver=virtio_net\n[Network]\n{address}\nLinkLocalAddressing=no\n"
 
     def _plug_in(self) -> None:
         for command in (
