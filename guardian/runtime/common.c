@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,6 +44,18 @@ ssize_t read_small(const char *path, char *buffer, size_t size)
 	close(fd);
 	buffer[have] = '\0';
 	return (ssize_t)have;
+}
+
+int wait_for(pid_t child)
+{
+	int status;
+
+	if (child < 0)
+		return -1;
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return -1;
+	return status == 0 ? 0 : -1;
 }
 
 static int write_all(int fd, const char *text)

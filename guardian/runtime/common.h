@@ -33,6 +33,9 @@ int value_of(const char *text, const char *key, char *out, size_t size);
 /* number_of is value_of for a number of at least 0; `fallback` where there is none. */
 long number_of(const char *text, const char *key, long fallback);
 
+/* wait_for waits for a child; returns 0 where it ended with status 0, -1 where not or where `child` is none. */
+int wait_for(pid_t child);
+
 /* monotonic_ms is CLOCK_MONOTONIC in milliseconds. */
 long long monotonic_ms(void);
 

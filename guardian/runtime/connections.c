@@ -12,22 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 enum { FILTER_SIZE = 1 << 17 };
-
-static int wait_for(pid_t child)
-{
-	int status;
-
-	if (child < 0)
-		return -1;
-	while (waitpid(child, &status, 0) < 0)
-		if (errno != EINTR)
-			return -1;
-	return status == 0 ? 0 : -1;
-}
 
 static int is_empty(const char *path)
 {

@@ -1,6 +1,8 @@
 #define _GNU_SOURCE
 #include "network.h"
 
+#include "common.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
@@ -86,7 +88,7 @@ int unlock_network_of(const char *pid)
 {
 	char path[64];
 	struct stat own, other;
-	int status, namespace;
+	int namespace;
 	pid_t child;
 
 	snprintf(path, sizeof path, "/proc/%.20s/ns/net", pid);
@@ -99,10 +101,5 @@ int unlock_network_of(const char *pid)
 	if (child == 0)
 		_exit(setns(namespace, CLONE_NEWNET) == 0 && unlock_network() == 0 ? 0 : 1);
 	close(namespace);
-	if (child < 0)
-		return -1;
-	while (waitpid(child, &status, 0) < 0)
-		if (errno != EINTR)
-			return -1;
-	return status == 0 ? 0 : -1;
+	return wait_for(child);
 }

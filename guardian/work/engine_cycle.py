@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Sequence
 
-from guardian.host import docker_daemon, facts, gate, proc, runc, systemd
+from guardian.host import docker_daemon, facts, fence, gate, proc, runc, systemd
 from guardian.host.docker_engine import Engine
 from guardian.host.ledger import Checkpoint
 from guardian.model.container import Container
@@ -74,7 +74,7 @@ def engine_is_up(host: Host, *, stopping: threading.Event, say: Say) -> list[Res
 
 
 def _end_empty_holds(host: Host, containers: Sequence[Container], *, say: Say) -> list[Result]:
-    """Holds that nothing in the ledger stands behind: lifted, and the container is started."""
+    """Lift holds that nothing in the ledger stands behind, starting the container, and fences that no hold does."""
     by_id = {container.id: container for container in containers}
     results = []
     for container_id in gate.holds():
@@ -86,6 +86,9 @@ def _end_empty_holds(host: Host, containers: Sequence[Container], *, say: Say) -
             outcome, reason = cold(container, "it was held and has no checkpoint", _COLD_LIMIT)
             results.append(Result(container.id, container.name, outcome, reason, 0.0))
             say(line(results[-1]))
+    for container_id in fence.fenced():
+        if not gate.held(container_id):
+            fence.lift(container_id)  # the power went between the fence and the hold, or a record was removed
     return results
 
 

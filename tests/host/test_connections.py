@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 
 import pytest
 
-from tests.host.outside import PATIENCE, PROGRAMS, client, no_resets, program, unnoticed
+from tests.host.outside import PROGRAMS, client, no_resets, program, unnoticed
 from tests.host.site import Site
 from tests.host.test_main_job import WAYS
 
@@ -116,15 +115,10 @@ def test_a_container_on_the_hosts_network_keeps_its_clients(site: Site, way: str
 def test_a_half_closed_connection_is_answered_in_the_end(site: Site) -> None:
     site.program("srv", "slow 80", "-p 8080:80")
     with program(site.network, "half", site.machine.address, "8080") as outside, no_resets(site):
-        end = time.monotonic() + PATIENCE
-        while "closed my half" not in outside.lines():
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        site.wait_for(lambda: "closed my half" in outside.lines())
         site.restart_docker()
         site.machine.succeed("docker exec srv touch /go")
-        while "end of file" not in outside.lines():
-            assert time.monotonic() < end + PATIENCE, outside.lines()
-            time.sleep(0.05)
+        site.wait_for(lambda: "end of file" in outside.lines())
         assert outside.lines()[-2:] == ["answer to the question", "end of file"]
 
 
@@ -300,3 +294,13 @@ def test_members_that_talk_through_a_published_port(site: Site, way: str) -> Non
     assert _logged(site, "asking")["connects"] == 1
     assert site.reason("asking") == site.reason("srv") == ""
     site.restart_docker()
+
+
+def test_a_fence_that_no_hold_stands_behind_is_lifted(site: Site) -> None:
+    """The power went between the two, or somebody removed the record."""
+    stray = "format=1\nuntil=9999999999\n4 10.9.9.9 4000 10.9.9.1 8080\n"
+    site.machine.write(f"/var/lib/guardian/fence/{'a' * 64}", stray)
+    site.machine.succeed("/usr/libexec/docker-guardian/fence look")
+    assert fences(site) == 1
+    site.restart_docker()
+    site.wait_for(lambda: fences(site) == 0)
