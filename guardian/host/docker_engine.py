@@ -13,6 +13,7 @@ import docker
 import docker.errors
 import requests.exceptions
 
+from guardian.host import docker_networks
 from guardian.model.container import Attachment, Container, Healthcheck, Mount, RestartPolicy
 from guardian.model.errors import EngineUnavailable, GuardianError, UnknownContainer
 
@@ -64,7 +65,7 @@ class Engine:
     def __init__(self, *, limit: float = 30.0) -> None:
         self._limit = limit
         self._client = _connect(docker.DockerClient, int(limit))
-        self._networks: dict[str, str] = {}
+        self._networks: dict[str, dict[str, Any]] = {}
         self._userns: bool | None = None
 
     def close(self) -> None:
@@ -102,7 +103,7 @@ class Engine:
         """One container's facts; raises UnknownContainer or EngineUnavailable."""
         data = self._call(lambda: self._client.api.inspect_container(name_or_id), name_or_id)
         return facts(
-            data, self._image_labels(data["Image"]), self._drivers(data), remapping=self._remapping()
+            data, self._image_labels(data["Image"]), self._networks_of(data), remapping=self._remapping()
         )
 
     def start(self, container_id: str, *, limit: float) -> None:
@@ -162,12 +163,22 @@ class Engine:
             self._userns = "name=userns" in (self._call(self._client.api.info).get("SecurityOptions") or [])
         return self._userns
 
-    def _drivers(self, data: dict[str, Any]) -> dict[str, str]:
-        """The driver of each network of a container, by the network's id; networks are asked for once."""
+    def networks(self) -> dict[str, dict[str, Any]]:
+        """All networks as the API describes them, by id."""
+        return {str(item["Id"]): dict(item) for item in self._call(self._client.api.networks)}
+
+    def make_network_anew(self, container_id: str, item: Attachment) -> None:
+        """Make a network of a stopped container as it was; raises GuardianError with dockerd's reason."""
+        there = {str(network["Name"]) for network in self.networks().values()}
+        self._call(
+            lambda: docker_networks.make_anew(self._client.api, container_id, item, there), container_id
+        )
+
+    def _networks_of(self, data: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """At least the networks of a container; they are asked for once."""
         wanted = {str(item.get("NetworkID") or "") for item in _attached(data).values()} - {""}
         if not wanted <= self._networks.keys():
-            found = self._call(self._client.api.networks)
-            self._networks = {str(item["Id"]): str(item.get("Driver") or "") for item in found}
+            self._networks = self.networks()
         return self._networks
 
     def _image_labels(self, image_id: str) -> dict[str, str]:
@@ -193,11 +204,15 @@ class Engine:
 
 
 def facts(
-    data: dict[str, Any], image_labels: dict[str, str], drivers: Mapping[str, str], *, remapping: bool
+    data: dict[str, Any],
+    image_labels: dict[str, str],
+    networks: Mapping[str, Mapping[str, Any]],
+    *,
+    remapping: bool,
 ) -> Container:
     """A container as `docker inspect` shows it (Docker Engine API, ContainerInspect).
 
-    `drivers` are those of its networks, by id; `remapping`: dockerd has userns-remap.
+    `networks` has at least its own, by id (NetworkList); `remapping`: dockerd has userns-remap.
     """
     config, host, state = data["Config"], data["HostConfig"], data["State"]
     policy = (host.get("RestartPolicy") or {}).get("Name") or "no"
@@ -222,7 +237,10 @@ def facts(
         network_mode=str(host.get("NetworkMode") or ""),
         ipc_mode=str(host.get("IpcMode") or ""),
         pid_mode=str(host.get("PidMode") or ""),
-        networks=_networks(data, drivers),
+        networks=tuple(
+            docker_networks.attachment(name, item, networks.get(str(item.get("NetworkID") or ""), {}))
+            for name, item in sorted(_attached(data).items())
+        ),
         mounts=tuple(_mount(item) for item in data.get("Mounts") or []),
         healthcheck=_healthcheck(config.get("Healthcheck") or {}),
         error=str(state.get("Error") or ""),
@@ -235,23 +253,6 @@ def facts(
 
 def _attached(data: dict[str, Any]) -> dict[str, Any]:
     return (data.get("NetworkSettings") or {}).get("Networks") or {}
-
-
-def _networks(data: dict[str, Any], drivers: Mapping[str, str]) -> tuple[Attachment, ...]:
-    return tuple(
-        Attachment(
-            name=name,
-            network_id=str(item.get("NetworkID") or ""),
-            address4=str(item.get("IPAddress") or ""),
-            address6=str(item.get("GlobalIPv6Address") or ""),
-            mac=str(item.get("MacAddress") or ""),
-            prefix4=int(item.get("IPPrefixLen") or 0),
-            prefix6=int(item.get("GlobalIPv6PrefixLen") or 0),
-            pinned=bool((item.get("IPAMConfig") or {}).get("IPv4Address")),
-            driver=drivers.get(str(item.get("NetworkID") or ""), ""),
-        )
-        for name, item in sorted(_attached(data).items())
-    )
 
 
 def _others(items: Any) -> tuple[str, ...]:

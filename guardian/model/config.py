@@ -59,6 +59,7 @@ class Config:
     health_timeout: float
     hold_expiry: float
     max_age: float
+    recreate_networks: bool
     fence_time: float
     log_level: LogLevel
 
@@ -286,6 +287,14 @@ SETTINGS: tuple[Setting, ...] = (
         _duration(0),
         "0",
         "The age from which a checkpoint is not restored any more; 0 is none.",
+    ),
+    Setting(
+        "restore",
+        "recreate-networks",
+        "recreate_networks",
+        _TRUTH_KIND,
+        False,
+        "Whether a network that was removed while its container was held is made anew as it was.",
     ),
     Setting(
         "connections",

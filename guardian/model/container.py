@@ -32,7 +32,8 @@ class Attachment:
     """One network the container is on. Addresses are text without prefix length, empty where there is none.
 
     `driver` is Docker's ("bridge", "macvlan", ...), empty where the network could not be looked up.
-    `pinned`: the IPv4 address was asked for (`--ip`).
+    `pinned`: the IPv4 address was asked for (`--ip`). `network` is what the network was made with, `endpoint` what
+    the container asked of it (aliases, addresses), both as Docker's API says it: to make the network anew.
     """
 
     name: str
@@ -44,6 +45,8 @@ class Attachment:
     prefix6: int = 0
     driver: str = ""
     pinned: bool = False
+    network: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    endpoint: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def addresses(self) -> Iterator[tuple[str, int]]:
         """Each address with its prefix length."""

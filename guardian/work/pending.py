@@ -8,13 +8,14 @@ import logging
 import time
 from collections.abc import Sequence
 
-from guardian.host import facts, gate
+from guardian.host import docker_networks, facts, gate
 from guardian.host.docker_engine import Engine
 from guardian.host.ledger import Checkpoint, Record
 from guardian.model.container import Container
 from guardian.model.errors import GuardianError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Purpose, State
+from guardian.model.wording import printable
 from guardian.work.checkpoint import line
 from guardian.work.host import Host, Say
 from guardian.work.restore import Pending, cold
@@ -137,6 +138,23 @@ def _stale(host: Host, record: Record, container: Container) -> str:
     age = time.time() - record.taken
     if host.config.max_age and age > host.config.max_age:
         return f"its checkpoint is {age / 3600:.1f} h old, more than restore.max-age"
+    return _without_network(host, record)
+
+
+def _without_network(host: Host, record: Record) -> str:
+    """What is to be said of the container's networks that are gone; empty where they are there, or there again."""
+    wanted = record.container.networks
+    with contextlib.closing(Engine()) as engine:
+        gone = docker_networks.vanished(wanted, engine.networks())
+        for item in gone:
+            missing = f"its network {printable(item.name)} is gone"
+            if not host.config.recreate_networks:
+                return f"{missing} and [restore] recreate-networks is not set"
+            try:
+                engine.make_network_anew(record.container.id, item)
+            except GuardianError as error:
+                return f"{missing} and cannot be made anew: {error}"
+            log.info("%s: made the network %s anew", record.container.name, printable(item.name))
     return ""
 
 

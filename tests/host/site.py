@@ -12,6 +12,7 @@ from typing import Any
 from tests.machines.local import LocalMachine
 
 _PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
+_CONFIGURATION = Path("/etc/guardian/guardian.toml")
 REDIS = "redis-server --save '' --enable-debug-command yes"
 COUNTER = """\
 import os, time
@@ -62,8 +63,15 @@ class Site:
         self.machine.write(file, json.dumps(json.loads(before) | settings))
         return before
 
+    def set_up_guardian(self, text: str) -> None:
+        """Have guardian work by this guardian.toml, until the test's end."""
+        self.machine.write(str(_CONFIGURATION), text)
+        self.machine.succeed("systemctl restart guardian-worker")
+        self.machine.wait_until_succeeds("guardianctl list")
+
     def clean(self) -> None:
         """Away with what an earlier test left."""
+        self.machine.succeed(f"! rm {_CONFIGURATION} 2>/dev/null || systemctl restart guardian-worker")
         self.machine.succeed(
             "systemctl reset-failed; systemctl start docker.service; systemctl unmask --runtime docker.service;"
             "rm -f /run/guardian/holds/* /run/guardian/tickets/*; docker ps -aq | xargs -r docker rm -f;"

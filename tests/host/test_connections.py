@@ -163,6 +163,21 @@ def test_a_peer_that_gives_up_meanwhile_costs_nothing(site: Site) -> None:
     site.machine.wait_until_succeeds("[ $(docker exec srv grep -c ' 01 ' /proc/net/tcp) = 0 ]", timeout=60)
 
 
+def test_keepalives_that_are_not_answered_meanwhile_cost_nothing(site: Site) -> None:
+    """A client with nothing to say asks every 5 s whether the other one is there."""
+    site.program("srv", "server 80", "-p 8080:80")
+    with client(site, 8080, interval=20) as outside, no_resets(site):
+        site.machine.succeed("guardianctl checkpoint srv")
+        timer = "state established ( dport = :8080 )"
+        # ss: timer:(keepalive,TIME,PROBES UNANSWERED)
+        site.wait_for(
+            lambda: ",2)" in site.network.peer_exec(["ss", "-tnoH", *timer.split()]).stdout, timeout=30
+        )
+        site.machine.succeed("guardianctl restore srv")
+        unnoticed(outside)
+    assert site.reason("srv") == ""
+
+
 def test_connections_are_closed_where_the_label_says_so(site: Site) -> None:
     site.program("srv", "server 80", "-p 8080:80", "--label guardian.connections=close")
     with client(site, 8080) as outside:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.host.site import Site
 
 SLEEP = "sleep infinity"
@@ -54,6 +56,34 @@ def test_a_ceiling_for_one_container_and_for_all(site: Site) -> None:
         assert limit.split()[0] in told
     site.machine.succeed("rm /etc/guardian/guardian.toml; systemctl restart guardian-worker")
     assert site.seen_in("large") == before
+
+
+@pytest.mark.parametrize("missing", ["img", "img/inventory.img", "img/pages-1.img", "proof"])
+def test_a_ticket_without_what_it_needs_starts_cold(site: Site, missing: str) -> None:
+    before = site.redis("lacks", "--restart always")
+    site.machine.succeed("guardianctl checkpoint lacks")
+    site.machine.succeed(f"cd {STORE}/*/*/ && mv {missing} /root/away && rm -r /root/away")
+    site.machine.execute("guardianctl restore lacks")
+    assert site.outcome("lacks") == "cold"
+    assert site.reason("lacks") not in ("", "released by hand")
+    site.machine.wait_until_succeeds("docker exec lacks redis-cli ping")
+    assert site.seen_in("lacks").run_id != before.run_id
+    assert site.machine.succeed("ls /run/guardian/holds /run/guardian/tickets /run/guardian/holders").split(
+        "\n"
+    )
+
+
+def test_an_interface_that_is_not_there_after_boot(site: Site) -> None:
+    """dockerd starts nothing on a macvlan without its parent, cold neither: named, and not held."""
+    site.machine.succeed("ip link add lanlike type veth peer lanpeer && ip link set lanlike up")
+    site.machine.succeed("docker network create -d macvlan --subnet 10.66.0.0/24 -o parent=lanlike lan")
+    site.run("srv", SLEEP, "--network lan --restart always")
+    site.run("neighbour", SLEEP)
+    site.reboot()
+    assert site.outcome("neighbour") == "resumed"
+    assert site.outcome("srv") == "failed"
+    assert "on network lan" in site.reason("srv")
+    assert site.machine.succeed("ls /run/guardian/holds").strip() == ""
 
 
 def test_a_corrupt_image_starts_cold_and_is_kept(site: Site) -> None:

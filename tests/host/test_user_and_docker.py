@@ -61,10 +61,36 @@ def test_network_prune_while_held(site: Site) -> None:
     site.machine.succeed("docker network prune -f")
     site.machine.fail("docker network inspect lonely")
     site.machine.execute("guardianctl restore")
-    assert site.outcome("networked") in ("cold", "failed")
-    assert "network" in site.reason("networked")
+    # dockerd starts nothing without its network, cold neither.
+    assert site.outcome("networked") == "failed"
+    assert "its network lonely is gone" in site.reason("networked")
     assert site.machine.succeed("ls /run/guardian/holds").strip() == ""
     assert site.machine.succeed("ls /var/lib/guardian/store/*/*/img/inventory.img"), "the image is kept"
+
+
+def test_a_network_that_is_gone_is_made_anew_when_told_to(site: Site) -> None:
+    """With its subnet, labels, aliases and addresses, for two containers, of which the second finds it made."""
+    site.set_up_guardian("[restore]\nrecreate-networks = true\n")
+    site.machine.succeed(
+        "docker network create --subnet 10.77.0.0/24 --gateway 10.77.0.9 --label a=b"
+        " -o com.docker.network.driver.mtu=1400 lonely"
+    )
+    before = site.redis("first", "--network lonely --ip 10.77.0.55 --network-alias main")
+    site.run("second", SLEEP, "--network lonely")
+    address = site.inspect("second", "{{.NetworkSettings.Networks.lonely.IPAddress}}")
+    shown = "docker network inspect -f '{{json .IPAM.Config}} {{json .Labels}} {{json .Options}}' lonely"
+    made_with = site.machine.succeed(shown)
+    site.machine.succeed("guardianctl checkpoint")
+    site.wait_for(lambda: site.inspect("second", "{{.State.Running}}") == "false")
+    site.wait_for(lambda: site.inspect("first", "{{.State.Running}}") == "false")
+    site.machine.succeed("docker network rm lonely && guardianctl restore")
+    assert site.machine.succeed(shown) == made_with
+    assert site.seen_in("first") == before
+    assert (site.outcome("first"), site.reason("first")) == ("resumed", "")
+    assert (site.outcome("second"), site.reason("second")) == ("resumed", "")
+    assert site.inspect("first", "{{.NetworkSettings.Networks.lonely.IPAddress}}") == "10.77.0.55"
+    assert site.inspect("second", "{{.NetworkSettings.Networks.lonely.IPAddress}}") == address
+    assert site.machine.succeed("docker exec second getent hosts main").split()[0] == "10.77.0.55"
 
 
 def test_container_prune_while_held(site: Site) -> None:
