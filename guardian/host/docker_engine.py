@@ -167,6 +167,10 @@ class Engine:
         """All networks as the API describes them, by id."""
         return {str(item["Id"]): dict(item) for item in self._call(self._client.api.networks)}
 
+    def network(self, name_or_id: str) -> dict[str, Any]:
+        """One network as the API describes it, with the containers that are on it."""
+        return dict(self._call(lambda: self._client.api.inspect_network(name_or_id), name_or_id))
+
     def make_network_anew(self, container_id: str, item: Attachment) -> None:
         """Make a network of a stopped container as it was; raises GuardianError with dockerd's reason."""
         there = {str(network["Name"]) for network in self.networks().values()}

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 
 from guardian.host import docker_daemon, facts, fence, gate, proc, runc, systemd
 from guardian.host.docker_engine import Engine
+from guardian.host.docker_placeholders import Placeholders
 from guardian.host.ledger import Checkpoint
 from guardian.model.container import Container
 from guardian.model.errors import AlreadyRunning, GuardianError, NoCheckpoint, UnknownContainer
 from guardian.model.graph import Member
+from guardian.model.labels import PLACEHOLDER
 from guardian.model.outcome import Result
 from guardian.model.states import Purpose
 from guardian.work import guarded, pending, recover, stop
@@ -62,6 +64,8 @@ def engine_is_up(host: Host, *, stopping: threading.Event, say: Say) -> list[Res
     with contextlib.closing(Engine()) as engine:
         containers = engine.containers()
         docker_daemon.note_up(live_restore=engine.live_restore())
+    if any(PLACEHOLDER in container.labels for container in containers):
+        Placeholders().remove()  # the power went in the middle of a restore
     found = guarded.find(containers, host.config)
     waiting = sorted({item.container_id for item in host.ledger.all()} | set(gate.holds()))
     ready, results = pending.sort_out(host, containers, waiting, say=say)

@@ -9,7 +9,7 @@ from guardian.model import labels
 from guardian.model.config import Config
 from guardian.model.container import Container
 from guardian.model.errors import NotGuarded, UnknownContainer
-from guardian.model.graph import Graph, Member, Other, build, called
+from guardian.model.graph import Graph, Member, build, called
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +18,7 @@ class Guarded:
 
     members: tuple[Member, ...]
     graph: Graph
+    others: tuple[Container, ...]
 
     def ids(self) -> frozenset[str]:
         """Their container ids."""
@@ -27,16 +28,18 @@ class Guarded:
 def find(containers: Sequence[Container], config: Config) -> Guarded:
     """Sort the containers of a host into guarded ones and others, and build the graph."""
     members: list[Member] = []
-    others: list[Other] = []
+    others: list[Container] = []
     for container in containers:
+        if labels.PLACEHOLDER in container.labels:
+            continue
         policy = labels.parse(
             container.labels, container.image_labels, trust_image_labels=config.trust_image_labels
         )
         if policy.enabled or (config.guards(container.name) and labels.ENABLE not in container.labels):
             members.append(Member(container, dataclasses.replace(policy, enabled=True)))
         else:
-            others.append(called(container))
-    return Guarded(tuple(members), build(members, others))
+            others.append(container)
+    return Guarded(tuple(members), build(members, [called(item) for item in others]), tuple(others))
 
 
 def choose(guarded: Guarded, containers: Sequence[Container], names: Sequence[str]) -> list[Member]:

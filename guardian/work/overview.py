@@ -18,7 +18,7 @@ def overview(host: Host, containers: Sequence[Container]) -> list[dict[str, Any]
     """One dictionary for each guarded container; the keys are documented in docs/json.md."""
     found = guarded.find(containers, host.config)
     unsupported = runc.unsupported()
-    risks = addresses.at_risk([member.container for member in found.members])
+    risks = addresses.at_risk([member.container for member in found.members], found.others)
     shown = []
     for member in sorted(found.members, key=lambda item: item.container.name):
         container = member.container
@@ -51,7 +51,7 @@ def overview(host: Host, containers: Sequence[Container]) -> list[dict[str, Any]
 def _may_move(network: str) -> str:
     return (
         f"may come back with another address on {quoted(network)}, its connections closed: "
-        "a lower one is not a guarded container's; --ip pins it"
+        "dockerd may start an unguarded container first and give it this one; --ip pins it"
     )
 
 

@@ -25,6 +25,7 @@ from guardian.model.states import State
 from guardian.work import peers, retention
 from guardian.work.checkpoint import line
 from guardian.work.host import Host, Say
+from guardian.work.placeholders import Placeholders
 
 _KILL_LIMIT = 30.0
 _HEALTH_INTERVAL = 0.5
@@ -78,17 +79,20 @@ class _Restore:
         announcements = Announcements()
         threads = []
         try:
-            for container_id in order:
-                if self._stopping.is_set() or not docker_daemon.running_pid():
-                    self._leave(container_id)
-                    continue
-                one = _Start(self._host, self._pending[container_id], self._come_back)
-                one.begin()
-                # Whoever comes next takes the next address: only a dockerd that hangs may cost the order.
-                announcements.wait(container_id, one.ended, limit=self._left())
-                thread = threading.Thread(target=self._finish, args=(one,), name=one.container.name)
-                thread.start()
-                threads.append(thread)
+            with Placeholders(announcements) as placeholders:
+                for container_id in order:
+                    if self._stopping.is_set() or not docker_daemon.running_pid():
+                        self._leave(container_id)
+                        continue
+                    item = self._pending[container_id]
+                    placeholders.make_way(item.record, item.checkpoint)
+                    one = _Start(self._host, item, self._come_back)
+                    one.begin()
+                    # Whoever comes next takes the next address: only a dockerd that hangs may cost the order.
+                    announcements.wait(container_id, one.ended, limit=self._left())
+                    thread = threading.Thread(target=self._finish, args=(one,), name=one.container.name)
+                    thread.start()
+                    threads.append(thread)
             for thread in threads:
                 thread.join()
         finally:

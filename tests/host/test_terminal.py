@@ -16,7 +16,7 @@ COUNTING = "i=0; while :; do i=$((i+1)); echo n=$i; sleep 0.01; done"
 def typed(site: Site, name: str, *texts: str, rows: int = 33, columns: int = 99) -> str:
     """What a terminal shows when this is typed."""
     site.machine.copy_to(PROGRAMS / "attach.py", "/root/attach.py")
-    arguments = shlex.join([name, str(rows), str(columns), *texts])
+    arguments = shlex.join([name, str(rows), str(columns), str(site.machine.slowness), *texts])
     return site.machine.succeed(f"python3 /root/attach.py {arguments}", unit=True)
 
 
