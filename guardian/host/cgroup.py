@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import time
@@ -59,8 +60,9 @@ class Cgroup:
         if self.exists():
             try:
                 self._write("cgroup.freeze", "0")
-            except FileNotFoundError:
-                return
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ENODEV):
+                    raise
 
     def kill(self, *, limit: float) -> bool:
         """SIGKILL every task, frozen or not, and wait until the cgroup is empty."""

@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 import json
 import logging
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -21,6 +23,10 @@ _Client = TypeVar("_Client")
 _NANOSECONDS = 1e9
 _DEFAULT_HEALTH_TIMEOUT = 30.0
 _DEFAULT_STOP_TIMEOUT = 10.0
+_NO_CONTAINERD = "containerd.sock: connect:"
+"""In dockerd's refusal of a start while containerd is not there."""
+_CONTAINERD_LIMIT = 30.0
+_LOOK_AGAIN = 0.5
 
 
 log = logging.getLogger("guardian.docker")
@@ -107,7 +113,23 @@ class Engine:
         )
 
     def start(self, container_id: str, *, limit: float) -> None:
-        """Start a container, for at most `limit` seconds; "already started" is success. Raises StartRefused."""
+        """Start a container, for at most `limit` seconds; "already started" is success. Raises StartRefused.
+
+        While containerd is being restarted dockerd refuses every start: that is waited for.
+        """
+        end = time.monotonic() + min(limit, _CONTAINERD_LIMIT)
+        never = threading.Event()
+        while True:
+            try:
+                self._start(container_id, limit=limit)
+            except StartRefused as error:
+                if _NO_CONTAINERD not in error.why or time.monotonic() > end:
+                    raise
+                never.wait(_LOOK_AGAIN)  # dockerd does not say when it has found containerd again
+            else:
+                return
+
+    def _start(self, container_id: str, *, limit: float) -> None:
         api = _connect(docker.APIClient, int(limit))
         try:
             api.start(container_id)

@@ -83,14 +83,18 @@ if [ -n "$id" ]; then
         fi
         ;;
     delete)
-        if [ -d "$run/holders/$id" ]; then
-            # --force: the holder may have been killed and have left its container running (real runc refuses that),
-            # or the container was never restored (real runc does not know it).
+        # --force in two cases. A holder may have been killed and have left its container running (real runc refuses
+        # that), or its container was never restored (real runc does not know it). And what a checkpoint has just killed
+        # is still frozen for a moment: real runc refuses a paused container, containerd keeps the dead task, and dockerd
+        # (26) takes the exit of that one for the exit of the restored container later (seen: restored, without network).
+        if [ -d "$run/holders/$id" ] || [ -e "$run/frozen/$id" ]; then
             for word; do
                 shift
                 set -- "$@" "$word"
                 [ "$word" = delete ] && set -- "$@" --force
             done
+        fi
+        if [ -d "$run/holders/$id" ]; then
             "$real" "$@"
             status=$?
             end_holder

@@ -37,3 +37,25 @@ def test_three_generations(site: Site) -> None:
         way(site)
         assert site.outcome("guarded") == "resumed"
         assert site.seen_in("guarded") == before
+
+
+def test_containerd_keeps_no_task_of_what_died_frozen(site: Site) -> None:
+    """As in a checkpoint before the worker has thawed it: runc deletes nothing frozen, the front lets it.
+
+    On Docker 26 the late end of such a task was taken for the end of the restored container, which lost its network.
+    """
+    machine = site.machine
+    begun = machine.succeed("date '+%F %T'").strip()
+    container_id = site.run("fresh", "sleep infinity")
+    cgroup = f"/sys/fs/cgroup/system.slice/docker-{container_id}.scope"
+    machine.succeed(
+        f"echo 1 >{cgroup}/cgroup.freeze; echo checkpoint=/none >/run/guardian/frozen/{container_id}"
+    )
+    machine.succeed(f"echo 1 >{cgroup}/cgroup.kill")
+    try:
+        site.wait_for(lambda: machine.succeed("docker ps -q") == "")
+        site.wait_for(lambda: container_id not in machine.succeed("ctr -n moby tasks ls -q"), timeout=10)
+        told = machine.succeed(f"journalctl --no-pager --since '{begun}' -u docker.service")
+        assert "cannot delete running task" not in told
+    finally:
+        machine.succeed(f"rm /run/guardian/frozen/{container_id}; echo 0 >{cgroup}/cgroup.freeze || true")
