@@ -21,6 +21,7 @@ from dbus_next.signature import Variant
 from guardian import __version__
 from guardian.faces import bus_values, worker_client
 from guardian.faces.bus_dispatch import BusObject, Caller, Dispatch, Method, properties_changed
+from guardian.faces.bus_inspect import inspection_of
 from guardian.faces.bus_interface import JOB, NAME, PROPERTIES, ROOT, promised, standard
 from guardian.faces.bus_jobs import Jobs, Signals
 from guardian.faces.bus_worker import Conversation, raise_if_refused
@@ -49,6 +50,8 @@ class Guardian:
         self._jobs = jobs
         self.methods: Mapping[str, Method] = {
             "Checkpoint": self.checkpoint,
+            "Snapshot": self.snapshot,
+            "Inspect": self.inspect,
             "Restore": self.restore,
             "Release": self.release,
             "List": self.list_all,
@@ -57,10 +60,21 @@ class Guardian:
     async def checkpoint(self, caller: Caller, containers: list[str], options: Options) -> str:
         """Save containers; returns the path of the job."""
         given = bus_values.flags("Checkpoint", options, "leave-running")
-        request = worker_client.request(
-            Call.CHECKPOINT, tuple(containers), leave_running=given["leave-running"]
-        )
+        call = Call.SNAPSHOT if given["leave-running"] else Call.CHECKPOINT
+        request = worker_client.request(call, tuple(containers))
         return await self._begin(caller, Call.CHECKPOINT, containers, request)
+
+    async def snapshot(self, caller: Caller, containers: list[str], options: Options) -> str:
+        """Save containers that go on; returns the path of the job."""
+        note = bus_values.note("Snapshot", options)
+        request = worker_client.request(Call.SNAPSHOT, tuple(containers), note=note)
+        return await self._begin(caller, Call.SNAPSHOT, containers, request)
+
+    async def inspect(self, caller: Caller, subject: str, options: Options) -> int:
+        """What a container was doing, as a descriptor of a file with JSON."""
+        bus_values.flags("Inspect", options)
+        log.info("inspect of %s, asked for by %s", ascii(subject), caller.sender)
+        return await inspection_of(subject)
 
     async def restore(self, caller: Caller, containers: list[str], options: Options) -> str:
         """Let containers go on; returns the path of the job."""
@@ -197,15 +211,18 @@ class Service(Signals):
 
     async def _answer(self, call: Message) -> None:
         reply = await self._dispatch.answer(call)
-        if call.flags & MessageFlag.NO_REPLY_EXPECTED:
-            return
-        # Sent before anything else gets to run: a job's end is never told before its beginning.
-        await self._bus.send(reply)
+        try:
+            if not call.flags & MessageFlag.NO_REPLY_EXPECTED:
+                # Sent before anything else gets to run: a job's end is never told before its beginning.
+                await self._bus.send(reply)
+        finally:
+            for descriptor in reply.unix_fds:
+                os.close(descriptor)
 
 
 async def _serve() -> int:
     idle = float(os.environ.get("GUARDIAND_IDLE_SECONDS", IDLE))
-    bus = await MessageBus(bus_type=BusType.SYSTEM).connect()
+    bus = await MessageBus(bus_type=BusType.SYSTEM, negotiate_unix_fd=True).connect()
     return await Service(bus, idle).serve()
 
 

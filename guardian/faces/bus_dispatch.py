@@ -70,7 +70,10 @@ class Dispatch:
         """The reply to a call: what its method returned, or an error."""
         try:
             signature, value = await self._call(call)
-            reply = Message.new_method_return(call, signature, [value] if signature else [])
+            # A descriptor travels beside the body, which has its place.
+            descriptors = [value] if signature == "h" else []
+            body = [0] if descriptors else [value] if signature else []
+            reply = Message.new_method_return(call, signature, body, descriptors)
             reply.signature_tree.verify(reply.body)
         except CallError as error:
             return Message.new_error(call, error.name, str(error))

@@ -59,6 +59,18 @@ def flags(method: str, given: Mapping[str, Variant], *allowed: str) -> dict[str,
     return {key: key in given and bool(given[key].value) for key in allowed}
 
 
+def note(method: str, given: Mapping[str, Variant]) -> str:
+    """The one option of a method that takes a note; raises BadInput, which names what is allowed."""
+    for key, value in given.items():
+        if key != "note":
+            raise BadInput(f"{method} has no option {quoted(key)}", "it takes note (s)")
+        if value.signature != "s":
+            raise BadInput(
+                f"{method}'s option note is of type {quoted(value.signature)}", "it must be 's' (a text)"
+            )
+    return str(given["note"].value) if "note" in given else ""
+
+
 def results(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Variant]]:
     """The worker's results as aa{sv}; raises KeyError, TypeError and ValueError where they are none."""
     return [_dictionary(item, _RESULT) for item in found]

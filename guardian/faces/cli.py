@@ -11,10 +11,13 @@ import sys
 from typing import Any
 
 from guardian import __version__
-from guardian.faces import worker_client
+from guardian.faces import cli_checkpoints, cli_inspect, table, worker_client
+from guardian.faces.asking import job
 from guardian.faces.jobs import Call, Status
-from guardian.faces.worker_client import Answer, WorkerUnavailable
+from guardian.faces.worker_client import WorkerUnavailable
 from guardian.host import containerd, paths, systemd
+from guardian.model.errors import GuardianError
+from guardian.model.wording import printable
 
 _UNITS = ("guardian-worker", "guardian-checkpoint", "guardian-hold")
 
@@ -27,6 +30,11 @@ def main(arguments: list[str]) -> int:
     except WorkerUnavailable as error:
         print(f"guardianctl: {error}", file=sys.stderr)
         return Status.FAILED
+    except GuardianError as error:
+        print(f"guardianctl: {printable(str(error))}", file=sys.stderr)
+        return Status.REFUSED
+    except BrokenPipeError:
+        return Status.FAILED  # whoever read it has seen enough
     except KeyboardInterrupt:
         print("guardianctl: no longer waiting; the work goes on (guardianctl list)", file=sys.stderr)
         return Status.FAILED
@@ -51,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     command("list", _list, "each guarded container: its state, whether it can be saved, and why not")
     made = command("checkpoint", _checkpoint, "checkpoint containers (all guarded ones that run)")
     made.add_argument("containers", nargs="*", metavar="CONTAINER")
-    made.add_argument("--leave-running", action="store_true", help="take a snapshot, the container goes on")
+    made.add_argument("--leave-running", action="store_true", help="the same as snapshot")
     made = command("restore", _restore, "restore containers (all that have a checkpoint and are down)")
     made.add_argument("containers", nargs="*", metavar="CONTAINER")
     made = command("release", _release, "end the hold of containers, without their checkpoint")
@@ -59,40 +67,23 @@ def _parser() -> argparse.ArgumentParser:
     how = made.add_mutually_exclusive_group()
     how.add_argument("--cold", action="store_true", help="start them anew (the default)")
     how.add_argument("--discard", action="store_true", help="leave them stopped")
+    for face in (cli_checkpoints, cli_inspect):
+        face.add(command)
     return parser
 
 
 def _checkpoint(options: argparse.Namespace) -> int:
-    line = worker_client.request(
-        Call.CHECKPOINT, tuple(options.containers), leave_running=options.leave_running
-    )
-    return _job(line, options)
+    call = Call.SNAPSHOT if options.leave_running else Call.CHECKPOINT
+    return job(worker_client.request(call, tuple(options.containers)), options)
 
 
 def _restore(options: argparse.Namespace) -> int:
-    return _job(worker_client.request(Call.RESTORE, tuple(options.containers)), options)
+    return job(worker_client.request(Call.RESTORE, tuple(options.containers)), options)
 
 
 def _release(options: argparse.Namespace) -> int:
     line = worker_client.request(Call.RELEASE, tuple(options.containers), start=not options.discard)
-    return _job(line, options)
-
-
-def _job(line: bytes, options: argparse.Namespace) -> int:
-    """Ask, show progress (on standard error where the output is JSON), return the status."""
-    progress = sys.stderr if options.json else sys.stdout
-    found = worker_client.ask(line, say=lambda text: print(text, file=progress, flush=True))
-    if options.json:
-        print(json.dumps({"results": found.results, "error": _error(found)}, indent=1))
-    if found.error is not None:
-        print(f"guardianctl: {found.error[1]}", file=sys.stderr)
-    elif not found.results and not options.json:
-        print("nothing to do")
-    return int(found.status)
-
-
-def _error(found: Answer) -> dict[str, str] | None:
-    return None if found.error is None else {"name": found.error[0], "text": found.error[1]}
+    return job(line, options)
 
 
 def _list(options: argparse.Namespace) -> int:
@@ -101,7 +92,7 @@ def _list(options: argparse.Namespace) -> int:
         print(json.dumps(found.results, indent=1))
         return int(found.status)
     rows = [_row(item) for item in found.results]
-    _table(("NAME", "STATE", "CAN BE SAVED", "LAST", "NOTE"), rows)
+    table.show(("NAME", "STATE", "CAN BE SAVED", "LAST", "NOTE"), rows)
     return int(found.status)
 
 
@@ -115,18 +106,6 @@ def _row(item: dict[str, Any]) -> tuple[str, ...]:
         notes.append(f"last: {last['reason']}")
     savable = "yes" if item["savable"] else ("-" if item["state"] in ("stopped", "held") else "no")
     return item["name"], item["state"], savable, shown, "; ".join(notes)
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    """A table to a terminal, plain tab-separated lines to a pipe. Control characters are never printed."""
-    cleaned = [tuple("".join(c if c.isprintable() else "?" for c in cell) for cell in row) for row in rows]
-    if not sys.stdout.isatty():
-        for row in cleaned:
-            print("\t".join(row))
-        return
-    widths = [max(len(row[column]) for row in (head, *cleaned)) for column in range(len(head))]
-    for row in (head, *cleaned):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _status(options: argparse.Namespace) -> int:

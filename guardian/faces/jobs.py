@@ -1,9 +1,11 @@
 """The worker's calls: each asks for one job, whose lines and results go back to the one who asked.
 
 Protocol on /run/guardian/worker.sock, JSON a line:
-    -> {"call": NAME, "containers": [NAME...], "leave_running": BOOL, "start": BOOL, "plain": BOOL}
+    -> {"call": NAME, "containers": [NAME...], "start": BOOL, "note": TEXT, "plain": BOOL}
     <- {"accepted": true}, {"say": TEXT}..., {"done": STATUS, "results": [...], "error": {"name":, "text":} | null}
-A call that is refused is never accepted, and a list is answered at once. Lines of another kind are for clients to come.
+`containers` are checkpoints where those are removed; `leave_running`: what older clients say for the call snapshot.
+A call that is refused is never accepted; `list` and `find` (is there such a container, does it run) are answered at
+once. Lines of another kind are for clients to come.
 With "plain" (the units' small C client) the answers are `say TEXT`, `extend SECONDS`, `exit STATUS`.
 Statuses: 0 done, 1 failed, 3 partly, 4 refused.
 """
@@ -18,12 +20,19 @@ from typing import Any
 from guardian.model.errors import BadInput
 from guardian.model.outcome import Outcome, Result
 
+MOST_NOTE = 1000
+"""Characters of a note."""
+
 
 class Call(enum.Enum):
     """What the worker can be asked for. The last three are systemd's."""
 
     LIST = "list"
+    FIND = "find"
+    INSPECT = "inspect"
     CHECKPOINT = "checkpoint"
+    SNAPSHOT = "snapshot"
+    REMOVE = "remove"
     RESTORE = "restore"
     RELEASE = "release"
     ENGINE_STOPS = "engine-stops"
@@ -46,8 +55,8 @@ class Request:
 
     call: Call
     containers: tuple[str, ...]
-    leave_running: bool
     start: bool
+    note: str
     plain: bool
 
 
@@ -62,7 +71,15 @@ def parse(text: str) -> Request:
         for key, value in flags.items():
             if not isinstance(value, bool):
                 raise BadInput("the request does not parse", f"{key} must be true or false")
-        return Request(Call(data["call"]), tuple(names), **flags)
+        note = data.get("note", "")
+        if not isinstance(note, str) or len(note) > MOST_NOTE:
+            raise BadInput(
+                "the request does not parse", f"note must be a text of at most {MOST_NOTE} characters"
+            )
+        call = Call(data["call"])
+        if flags.pop("leave_running") and call is Call.CHECKPOINT:
+            call = Call.SNAPSHOT
+        return Request(call, tuple(names), note=note, **flags)
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise BadInput("the request does not parse", str(error)) from error
 

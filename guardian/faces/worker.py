@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import logging
 import os
@@ -10,23 +11,24 @@ import signal
 import socket
 import threading
 import time
-import tomllib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from guardian import __version__
+from guardian.faces import worker_inspect
+from guardian.faces.configuration import load_config
 from guardian.faces.jobs import Call, Request, Status, parse, status_of
 from guardian.host import docker_daemon, facts, gate, paths, runc, systemd
 from guardian.host.docker_engine import Engine
 from guardian.model.config import Config, LogLevel, from_mapping
 from guardian.model.container import Container
-from guardian.model.errors import BadInput, EngineUnavailable, GuardianError
+from guardian.model.errors import BadInput, EngineUnavailable, GuardianError, UnknownContainer
 from guardian.model.outcome import Result
 from guardian.model.states import Purpose
 from guardian.model.wording import printable
-from guardian.work import engine_cycle, guarded, pending, recover, release
+from guardian.work import checkpoints, engine_cycle, guarded, pending, recover, release, retention
 from guardian.work.checkpoint import checkpoint, goes_on
+from guardian.work.hashing import Hashing
 from guardian.work.host import Budget, Claims, Host
 from guardian.work.overview import overview
 from guardian.work.restore import restore
@@ -48,19 +50,9 @@ _NOT_DONE = 70
 """Exit status for a unit whose call had no results at all: guardian-restore.service then calls the emergency unit."""
 _LONGEST_JOB = 1140.0
 """Seconds after which no more time is asked for, whatever the job is doing: reboot.target forces after 30 minutes."""
+_TIDY_EVERY = 3600.0
 _PATIENCE = 120.0
 """Seconds that a job of systemd's waits for another one to end."""
-
-
-def load_config(path: Path = paths.CONFIGURATION) -> Config:
-    """The configuration in force; raises BadInput. A file that is not there is the default."""
-    try:
-        data = tomllib.loads(path.read_text())
-    except FileNotFoundError:
-        data = {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadInput(f"{path} does not parse", str(error)) from error
-    return from_mapping(data, source=str(path))
 
 
 class Caller:
@@ -125,7 +117,8 @@ class Worker:
     """Serves calls, one thread for each; keeps the facts current."""
 
     def __init__(self, config: Config) -> None:
-        self._host = Host.of(config)
+        self._hashing = Hashing()
+        self._host = dataclasses.replace(Host.of(config), committed=self._hashing.add)
         self._claims = Claims()
         self._stopping = threading.Event()
         self._stops = threading.Lock()
@@ -138,6 +131,8 @@ class Worker:
         signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=self._leave, name="leave").start())
         threading.Thread(target=self._watch.run, name="events", daemon=True).start()
         threading.Thread(target=self._watch.count_holds, name="holds", daemon=True).start()
+        threading.Thread(target=self._tidy, name="retention", daemon=True).start()
+        self._hashing.begin()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
             temporary = paths.WORKER_SOCKET.with_suffix(".new")
             temporary.unlink(missing_ok=True)
@@ -151,6 +146,16 @@ class Worker:
             while True:
                 connection, _ = listening.accept()
                 threading.Thread(target=self._serve, args=(connection,), name="call", daemon=True).start()
+
+    def _tidy(self) -> None:
+        """Now and every hour: what grows too old goes although nothing happens."""
+        never = threading.Event()
+        while True:
+            try:
+                retention.tidy_all(self._host)
+            except (GuardianError, OSError) as error:
+                log.warning("old checkpoints cannot be removed: %s", error)
+            never.wait(_TIDY_EVERY)
 
     def _leave(self) -> None:
         """SIGTERM: jobs are let come to their end first; the unit's TimeoutStopSec is the limit on the way down."""
@@ -186,6 +191,12 @@ class Worker:
         if request.call is Call.LIST:
             caller.end(Status.DONE, self._list())
             return
+        if request.call is Call.FIND:
+            caller.end(Status.DONE, self._find(request))
+            return
+        if request.call is Call.INSPECT:
+            caller.end(Status.DONE, [{"json": worker_inspect.inspection_of(request.containers)}])
+            return
         with caller.kept_waiting():
             results = self._work(request, caller)
         caller.end(status_of(request.call, results), [result.to_json() for result in results])
@@ -193,6 +204,8 @@ class Worker:
     def _work(self, request: Request, caller: Caller) -> list[Result]:
         calls = {
             Call.CHECKPOINT: self._checkpoint,
+            Call.SNAPSHOT: self._snapshot,
+            Call.REMOVE: self._remove,
             Call.RESTORE: self._restore,
             Call.RELEASE: self._release,
             Call.ENGINE_STOPS: self._engine_stops,
@@ -238,12 +251,44 @@ class Worker:
                 self._host,
                 found.graph,
                 chosen,
-                purpose=Purpose.SNAPSHOT if request.leave_running else Purpose.SUSPEND,
+                purpose=Purpose.SUSPEND,
                 by_person=True,
                 budget=Budget(self._host.config.checkpoint_budget),
                 say=caller.say,
                 given_up=goes_on,
             )
+
+    def _snapshot(self, request: Request, caller: Caller) -> list[Result]:
+        """Of any container that is named, guarded or not; without a name of all guarded ones that run."""
+        containers = self._containers()
+        named = {guarded.named(containers, name).id for name in request.containers}
+        found = guarded.find(containers, self._host.config, also=named)
+        chosen = [
+            member
+            for member in found.members
+            if (member.container.id in named if named else member.container.running)
+        ]
+        with self._claims.claim([member.container for member in chosen], "snapshot"):
+            caller.accept()
+            results = checkpoint(
+                self._host,
+                found.graph,
+                chosen,
+                purpose=Purpose.SNAPSHOT,
+                by_person=True,
+                budget=Budget(self._host.config.checkpoint_budget),
+                say=caller.say,
+                given_up=goes_on,
+                note=request.note,
+            )
+        for member in chosen:
+            retention.tidy(self._host, member.container.id)
+        return results
+
+    def _remove(self, request: Request, caller: Caller) -> list[Result]:
+        if not request.containers:
+            raise BadInput("no checkpoint is named")
+        return checkpoints.delete(self._host, request.containers, say=caller.say)
 
     def _restore(self, request: Request, caller: Caller) -> list[Result]:
         containers = self._containers()
@@ -274,6 +319,19 @@ class Worker:
         except EngineUnavailable:
             containers = [*facts.kept(), *pending.down(self._host)]
         return overview(self._host, containers)
+
+    def _find(self, request: Request) -> list[dict[str, Any]]:
+        """The containers that are named, as far as there are any."""
+        found = []
+        try:
+            containers = self._containers()
+            for name in request.containers:
+                with contextlib.suppress(UnknownContainer):
+                    container = guarded.named(containers, name)
+                    found.append({"id": container.id, "name": container.name, "running": container.running})
+        except EngineUnavailable:
+            return []
+        return found
 
     def _containers(self) -> list[Container]:
         """Never asks a dockerd whose process is gone: docker.socket would take the question and not answer."""

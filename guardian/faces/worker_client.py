@@ -32,15 +32,13 @@ class Answer:
     error: tuple[str, str] | None
 
 
-def request(
-    call: Call, containers: tuple[str, ...] = (), *, leave_running: bool = False, start: bool = False
-) -> bytes:
+def request(call: Call, containers: tuple[str, ...] = (), *, start: bool = False, note: str = "") -> bytes:
     """The line that asks for a call."""
     data = {
         "call": call.value,
         "containers": list(containers),
-        "leave_running": leave_running,
         "start": start,
+        "note": note,
     }
     return json.dumps(data).encode() + b"\n"
 

@@ -11,6 +11,9 @@ Layout of a checkpoint, STORE/CONTAINER-ID/CHECKPOINT-ID/:
     connections.json                        its TCP connections; conntrack, closing: what is done for them
     remarks         sentences to be said when it is restored
     result.json     what became of it, once that is known
+    manifest.json   length and SHA-256 of each file that matters, once they are known
+
+STORE/CONTAINER-ID/last-number is the number of its last checkpoint.
 
 C (runtime/commit.c) and /bin/sh (guardian-hold, guardian-emergency) write to it as well: nothing here may need a lock.
 """
@@ -41,7 +44,10 @@ log = logging.getLogger("guardian.ledger")
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What is written down before anything is done. `taken` is wall-clock seconds, for people; `boot` the boot id."""
+    """What is written down before anything is done. `taken` is wall-clock seconds, for people; `boot` the boot id.
+
+    `number` counts the container's checkpoints, 0 before one has been given; `note` is a person's, or empty.
+    """
 
     container: Container
     purpose: Purpose
@@ -52,6 +58,8 @@ class Record:
     own_network: bool
     oom_score_adj: int
     by_person: bool
+    number: int = 0
+    note: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary that `from_json` takes back."""
@@ -65,6 +73,8 @@ class Record:
             "own_network": self.own_network,
             "oom_score_adj": self.oom_score_adj,
             "by_person": self.by_person,
+            "number": self.number,
+            "note": self.note,
         }
 
     @classmethod
@@ -81,6 +91,8 @@ class Record:
                 own_network=bool(data["own_network"]),
                 oom_score_adj=int(data["oom_score_adj"]),
                 by_person=bool(data["by_person"]),
+                number=int(data.get("number", 0)),
+                note=str(data.get("note", "")),
             )
         except (TypeError, KeyError, ValueError) as error:
             raise BadInput("a checkpoint's record does not parse", str(error)) from error
@@ -219,12 +231,14 @@ class Ledger:
         self.store = store
 
     def begin(self, record: Record) -> Checkpoint:
-        """Make the folder of a new checkpoint, durable and without a mark; raises StoreError."""
-        name = time.strftime("%Y%m%dT%H%M%S", time.gmtime(record.taken)) + "-" + secrets.token_hex(3)
+        """Make the folder of a new checkpoint, durable, numbered and without a mark; raises StoreError."""
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(record.taken))
+        name = f"{stamp}{int(record.taken * 1000) % 1000:03}-{secrets.token_hex(3)}"
         folder = self.store / record.container.id / name
         try:
             for part in (folder / "ledger", folder / "img", folder / "work"):
                 part.mkdir(mode=0o700, parents=True, exist_ok=True)
+            record = dataclasses.replace(record, number=_next_number(folder.parent))
             for word in Verdict:
                 durable.write(folder / f"word.{word.value}", f"{word.value}\n")
             durable.write(folder / "purpose", f"{record.purpose.value}\n")
@@ -273,6 +287,17 @@ class Ledger:
     def size(self) -> int:
         """Bytes of all images."""
         return sum(checkpoint.image_size() for checkpoint in self.all())
+
+
+def _next_number(folder: Path) -> int:
+    """The next number of a container's checkpoints; one is never used twice, whatever was removed."""
+    file = folder / "last-number"
+    try:
+        last = int(file.read_text())
+    except (OSError, ValueError):
+        last = sum(1 for entry in os.scandir(folder) if entry.is_dir()) - 1
+    durable.write(file, f"{last + 1}\n")
+    return last + 1
 
 
 def remove(checkpoint: Checkpoint) -> None:

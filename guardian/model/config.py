@@ -40,7 +40,7 @@ class LogLevel(enum.Enum):
 class Config:
     """The settings. Sizes are in bytes, durations in seconds.
 
-    0 in `max_size`, `max_container_size` and `max_age` is none, in `parallel` one for each CPU.
+    0 in `max_size`, `max_container_size`, `max_age` and what is `retained` is none, in `parallel` one for each CPU.
     `container_timeout` is the limit for one container's checkpoint, `restore_timeout` for its restore.
     """
 
@@ -61,6 +61,9 @@ class Config:
     max_age: float
     recreate_networks: bool
     fence_time: float
+    retained_snapshots: int
+    retained_age: float
+    retained_size: int
     log_level: LogLevel
 
     def guards(self, name: str) -> bool:
@@ -179,6 +182,7 @@ SECTIONS: Mapping[str, str] = {
     "checkpoint": "Saving containers before Docker stops.",
     "restore": "Resuming containers after Docker has started.",
     "connections": "TCP connections of containers.",
+    "retention": "How long snapshots, and images that were not restored, are kept. What waits to be restored stays.",
     "log": "What is said in the journal.",
 }
 
@@ -303,6 +307,20 @@ SETTINGS: tuple[Setting, ...] = (
         _duration(1, _DAY),
         "15m",
         "How long at most peers are kept from hearing that a container is away. Most give up after 15 minutes.",
+    ),
+    Setting(
+        "retention",
+        "snapshots",
+        "retained_snapshots",
+        _count(100000),
+        10,
+        "How many snapshots of one container are kept; 0 is all.",
+    ),
+    Setting(
+        "retention", "max-age", "retained_age", _duration(0), "0", "The age at which they go; 0 is none."
+    ),
+    Setting(
+        "retention", "max-size", "retained_size", _CEILING_KIND, "", "The most that they may take together."
     ),
     Setting("log", "level", "log_level", _LEVEL_KIND, LogLevel.INFO.value, "The least that is said."),
 )

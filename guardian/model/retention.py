@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from collections.abc import Sequence
 
@@ -21,25 +22,74 @@ class Keep(enum.Enum):
     NOTHING = "nothing"
 
 
-def decide(checkpoints: Sequence[tuple[State, Purpose, bool]]) -> list[Keep]:
-    """What to keep of one container's checkpoints, given oldest first as state, purpose and whether the end is known.
+@dataclasses.dataclass(frozen=True)
+class Kept:
+    """What decides about one checkpoint. `age` is in seconds, `size` in bytes.
 
-    Only those whose end is known are touched, and no snapshot: a person asked for it. Images go where the container
-    came back (`done`) or went on (`void`); of the others, which were not restored, the newest ORPHANS are kept.
+    `ended`: nothing will be done with it by itself any more; of a snapshot that it is complete.
+    """
+
+    state: State
+    purpose: Purpose
+    ended: bool
+    age: float = 0.0
+    size: int = 0
+
+    @property
+    def goes(self) -> bool:
+        """Whether a limit may take it: a snapshot, or an image that was not restored."""
+        snapshot = self.purpose is Purpose.SNAPSHOT
+        return self.ended and (snapshot or self.state not in (State.DONE, State.VOID))
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """The configuration's limits: snapshots of one container, seconds, bytes of all together; 0 is none."""
+
+    snapshots: int = 0
+    age: float = 0.0
+    size: int = 0
+
+
+def decide(checkpoints: Sequence[Kept], limits: Limits) -> list[Keep]:
+    """What to keep of one container's checkpoints, given oldest first.
+
+    Only those whose end is known are touched. Images go where the container came back (`done`) or went on (`void`); of
+    the others, which were not restored, the newest ORPHANS are kept, and of snapshots the newest `limits.snapshots`.
+    Both go when they are older than `limits.age`.
     """
     kept: list[Keep] = []
-    records = orphans = 0
-    for state, purpose, ended in reversed(checkpoints):
-        if not ended or purpose is Purpose.SNAPSHOT:
+    records = orphans = snapshots = 0
+    for item in reversed(checkpoints):
+        old = bool(limits.age) and item.age > limits.age
+        if not item.ended:
             kept.append(Keep.ALL)
-            continue
-        records += 1
-        if records > RECORDS:
-            kept.append(Keep.NOTHING)
-        elif state in (State.DONE, State.VOID):
-            kept.append(Keep.RECORD)
+        elif item.purpose is Purpose.SNAPSHOT:
+            snapshots += 1
+            kept.append(Keep.NOTHING if old or 0 < limits.snapshots < snapshots else Keep.ALL)
         else:
-            orphans += 1
-            kept.append(Keep.ALL if orphans <= ORPHANS else Keep.RECORD)
+            records += 1
+            whole = item.goes and not old and orphans < ORPHANS
+            orphans += whole
+            kept.append(Keep.NOTHING if records > RECORDS else Keep.ALL if whole else Keep.RECORD)
     kept.reverse()
     return kept
+
+
+def too_much(checkpoints: Sequence[Kept], limits: Limits) -> list[int]:
+    """Which of all checkpoints of a store go because they take more than `limits.size` together: oldest first.
+
+    Returns places in the sequence. Only what a limit may take is counted and taken.
+    """
+    going = sorted(
+        (place for place, item in enumerate(checkpoints) if item.goes),
+        key=lambda place: -checkpoints[place].age,
+    )
+    excess = sum(checkpoints[place].size for place in going) - limits.size if limits.size else 0
+    found = []
+    for place in going:
+        if excess <= 0:
+            break
+        excess -= checkpoints[place].size
+        found.append(place)
+    return found

@@ -80,9 +80,9 @@ MEANING: Mapping[State, str] = {
 WAYS_OUT: Mapping[State, frozenset[State]] = {
     State.FROZEN: frozenset({State.LOCKED, State.VOID}),
     State.LOCKED: frozenset({State.DUMPED, State.VOID, State.TAINTED}),
-    State.DUMPED: frozenset({State.DURABLE, State.VOID, State.TAINTED}),
-    # COMMITTED: a snapshot is never held.
-    State.DURABLE: frozenset({State.HELD, State.COMMITTED, State.VOID, State.TAINTED}),
+    # COMMITTED: a snapshot is written out once its container runs again.
+    State.DUMPED: frozenset({State.DURABLE, State.COMMITTED, State.VOID, State.TAINTED}),
+    State.DURABLE: frozenset({State.HELD, State.VOID, State.TAINTED}),
     State.HELD: frozenset({State.COMMITTED, State.VOID, State.TAINTED}),
     # VOID: it was thawed after the commit and has run. TAINTED: the same, with sockets left in repair mode.
     # DONE: a snapshot, which ran on.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 import threading
@@ -38,6 +39,7 @@ def checkpoint(
     budget: Budget,
     say: Say,
     given_up: GiveUp,
+    note: str = "",
 ) -> list[Result]:
     """Checkpoint the chosen containers, group by group and all groups at once; returns one result for each."""
     wanted = {member.container.id: member for member in chosen}
@@ -49,7 +51,13 @@ def checkpoint(
     def one(group: Group) -> list[Result]:
         order = [container_id for container_id in graph.freeze_order(group) if container_id in wanted]
         return _Group(
-            host, [wanted[item] for item in order], group, slots, purpose, by_person, budget, room
+            host,
+            [wanted[item] for item in order],
+            group,
+            slots,
+            _Kind(purpose, by_person, note),
+            budget,
+            room,
         ).run(say, given_up)
 
     if groups:
@@ -57,6 +65,15 @@ def checkpoint(
             for found in pool.map(one, groups):
                 results += found
     return results
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    """What the checkpoints of a job are for."""
+
+    purpose: Purpose
+    by_person: bool
+    note: str
 
 
 class _Group:
@@ -68,8 +85,7 @@ class _Group:
         members: Sequence[Member],
         group: Group,
         slots: threading.Semaphore,
-        purpose: Purpose,
-        by_person: bool,
+        kind: _Kind,
         budget: Budget,
         room: space.Room,
     ) -> None:
@@ -77,8 +93,7 @@ class _Group:
         self._members = members
         self._all_or_nothing = group.policy is GroupPolicy.ALL_OR_NOTHING
         self._slots = slots
-        self._purpose = purpose
-        self._by_person = by_person
+        self._kind = kind
         self._budget = budget
         self._room = room
         self._reasons: dict[str, str] = {}
@@ -92,7 +107,8 @@ class _Group:
                 _give_up(dump, "another member of its group cannot be saved, and its group is all-or-nothing")
             ready = []
         if ready:
-            self._presync(ready)
+            if self._kind.purpose is Purpose.SUSPEND:
+                self._presync(ready)
             ready = self._stand_still(ready)
             self._dump(ready)
         results = []
@@ -106,9 +122,18 @@ class _Group:
             else:
                 assert made is not None
                 result = made.result()
-            say(line(result))
+                self._host.committed(made.checkpoint)
+            say(self._line(result))
             results.append(result)
         return results
+
+    def _line(self, result: Result) -> str:
+        if self._kind.purpose is Purpose.SNAPSHOT and result.outcome == Outcome.SAVED:
+            number = (
+                Checkpoint(self._host.ledger.store / result.container_id / result.checkpoint).record().number
+            )
+            return f"{result.name}: saved as {result.name}@{number}, frozen for {result.seconds:.2f} s"
+        return line(result)
 
     def _begin(self) -> list[MemberCheckpoint]:
         dumps = []
@@ -125,9 +150,10 @@ class _Group:
                         self._host,
                         self._budget,
                         container,
-                        purpose=self._purpose,
+                        purpose=self._kind.purpose,
                         group=tuple(item.container.id for item in self._members),
-                        by_person=self._by_person,
+                        by_person=self._kind.by_person,
+                        note=self._kind.note,
                     )
                 )
             except GuardianError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from guardian.model import labels
 from guardian.model.config import Config
@@ -25,8 +25,11 @@ class Guarded:
         return frozenset(member.container.id for member in self.members)
 
 
-def find(containers: Sequence[Container], config: Config) -> Guarded:
-    """Sort the containers of a host into guarded ones and others, and build the graph."""
+def find(containers: Sequence[Container], config: Config, *, also: Collection[str] = ()) -> Guarded:
+    """Sort the containers of a host into guarded ones and others, and build the graph.
+
+    The containers whose ids are in `also` count as guarded whatever their labels say.
+    """
     members: list[Member] = []
     others: list[Container] = []
     for container in containers:
@@ -35,7 +38,8 @@ def find(containers: Sequence[Container], config: Config) -> Guarded:
         policy = labels.parse(
             container.labels, container.image_labels, trust_image_labels=config.trust_image_labels
         )
-        if policy.enabled or (config.guards(container.name) and labels.ENABLE not in container.labels):
+        by_name = config.guards(container.name) and labels.ENABLE not in container.labels
+        if policy.enabled or by_name or container.id in also:
             members.append(Member(container, dataclasses.replace(policy, enabled=True)))
         else:
             others.append(container)

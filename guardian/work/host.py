@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from guardian.host.ledger import Ledger
+from guardian.host.ledger import Checkpoint, Ledger
 from guardian.model.config import Config
 from guardian.model.container import Container
 from guardian.model.errors import Busy
@@ -20,10 +20,12 @@ Say = Callable[[str], None]
 
 @dataclasses.dataclass(frozen=True)
 class Host:
-    """The settings and the ledger of this host."""
+    """The settings and the ledger of this host, and who is told of what."""
 
     config: Config
     ledger: Ledger
+    committed: Callable[[Checkpoint], None] = lambda _: None
+    """Told of every checkpoint that is complete, once its container is dead or runs again."""
 
     @classmethod
     def of(cls, config: Config) -> Host:

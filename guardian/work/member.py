@@ -84,6 +84,7 @@ class MemberCheckpoint:
         purpose: Purpose,
         group: tuple[str, ...],
         by_person: bool,
+        note: str = "",
     ) -> MemberCheckpoint:
         """Write the record; raises CannotSave or StoreError with nothing touched."""
         known = runc.state(container.id)
@@ -99,6 +100,7 @@ class MemberCheckpoint:
             own_network=known.own_network,
             oom_score_adj=runc.oom_score_adj(known.bundle),
             by_person=by_person,
+            note=note,
         )
         return cls(host, budget, container, known, host.ledger.begin(record))
 
@@ -262,7 +264,8 @@ class MemberCheckpoint:
             try:
                 dumped.arrive(self.container.id)
                 self._pass(dumped)
-                self._make_durable(writable)
+                if self._purpose is Purpose.SUSPEND:
+                    self._make_durable(writable)
                 self._pass(held)
                 word = Verdict.COMMIT
             finally:
@@ -310,9 +313,8 @@ class MemberCheckpoint:
             run(["sync", *files], limit=self._host.config.sync_timeout)
         self.times.syncing += time.monotonic() - begun
         self._mark(State.DURABLE)
-        if self._purpose is Purpose.SUSPEND:
-            gate.hold(self.container.id, self.container.name, self.checkpoint.folder)
-            self._mark(State.HELD)
+        gate.hold(self.container.id, self.container.name, self.checkpoint.folder)
+        self._mark(State.HELD)
         self.times.durable = time.monotonic()
 
     def _end_dump(self) -> None:

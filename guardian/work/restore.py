@@ -115,7 +115,7 @@ class _Restore:
             log.exception("%s", one.container.name)
             result = one.start_cold(f"restore failed: {error}", self._left())
         self._results[container_id] = result
-        retention.tidy(self._host.ledger, container_id)
+        retention.tidy(self._host, container_id)
         self._say(line(result))
         self._done[container_id].set()
 

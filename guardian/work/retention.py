@@ -4,22 +4,53 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 
-from guardian.host.ledger import Checkpoint, Ledger, remove
-from guardian.model.retention import Keep, decide
+from guardian.host.ledger import Checkpoint, remove
+from guardian.model.errors import GuardianError
+from guardian.model.retention import Keep, Kept, Limits, decide, too_much
+from guardian.model.states import Purpose, State
+from guardian.work.host import Host
 
 log = logging.getLogger("guardian.retention")
 
 
-def tidy(ledger: Ledger, container_id: str) -> None:
+def tidy(host: Host, container_id: str) -> None:
     """Delete what `guardian.model.retention` says of one container's checkpoints."""
-    checkpoints = ledger.of(container_id)
-    found = [(item.state(), item.purpose(), item.result() is not None) for item in checkpoints]
-    for checkpoint, keep in zip(checkpoints, decide(found), strict=True):
+    checkpoints = host.ledger.of(container_id)
+    found = [_look(checkpoint) for checkpoint in checkpoints]
+    for checkpoint, keep in zip(checkpoints, decide(found, _limits(host)), strict=True):
         try:
             _apply(checkpoint, keep)
         except OSError as error:
             log.warning("checkpoint %s cannot be tidied: %s", checkpoint.id, error)
+
+
+def tidy_all(host: Host) -> None:
+    """The same for every container, and the limit for all together."""
+    for container_id in sorted({checkpoint.container_id for checkpoint in host.ledger.all()}):
+        tidy(host, container_id)
+    left = list(host.ledger.all())
+    for place in too_much([_look(checkpoint) for checkpoint in left], _limits(host)):
+        log.info("checkpoint %s is deleted: retention.max-size", left[place].id)
+        remove(left[place])
+
+
+def _limits(host: Host) -> Limits:
+    config = host.config
+    return Limits(config.retained_snapshots, config.retained_age, config.retained_size)
+
+
+def _look(checkpoint: Checkpoint) -> Kept:
+    state, purpose = checkpoint.state(), checkpoint.purpose()
+    complete = (
+        state in (State.DONE, State.VOID) if purpose is Purpose.SNAPSHOT else checkpoint.result() is not None
+    )
+    try:
+        age = time.time() - checkpoint.record().taken
+    except GuardianError:
+        age = 0.0  # another format, or damaged: not ours to judge
+    return Kept(state, purpose, complete and not checkpoint.restorable(), age, checkpoint.image_size())
 
 
 def _apply(checkpoint: Checkpoint, keep: Keep) -> None:

@@ -48,6 +48,21 @@ def client(site: Site, member: str, signature: str = "", *body: Any, **more: Any
     return found
 
 
+INSPECT = f"""\
+import asyncio, os, sys
+from dbus_next.aio import MessageBus
+from dbus_next import BusType, Message
+
+async def main():
+    bus = await MessageBus(bus_type=BusType.SYSTEM, negotiate_unix_fd=True).connect()
+    arguments = dict(signature="sa{{sv}}", body=[sys.argv[1], {{}}])
+    reply = await bus.call(Message("{NAME}", "{ROOT}", "{NAME}", "Inspect", **arguments))
+    print(os.fdopen(reply.unix_fds[0]).read())
+
+asyncio.run(main())
+"""
+
+
 def settle(site: Site, line: str) -> None:
     """A call of busctl's that makes a job; waits for its end."""
     path = site.machine.succeed(line).split('"')[1]
@@ -70,7 +85,7 @@ def documented() -> list[list[str]]:
 
 
 def test_the_lines_of_the_documentation(site: Site) -> None:
-    look, save, snapshot, release = documented()
+    look, save, snapshot, release, looked_into = documented()
     before = site.redis("redis")
 
     assert '"redis"' in site.machine.succeed("set -e\n" + "\n".join(look))
@@ -80,9 +95,11 @@ def test_the_lines_of_the_documentation(site: Site) -> None:
     site.wait_for(lambda: site.outcome("redis") == "resumed")
     assert site.seen_in("redis") == before
 
-    for line in snapshot:
+    taken, inspection = looked_into
+    for line in (*snapshot, taken):
         settle(site, line)
     assert site.seen_in("redis") == before
+    assert site.machine.succeed(inspection).startswith("h ")
 
     settle(site, f"{CALL} Checkpoint 'asa{{sv}}' 1 redis 0")
     for line in release:
@@ -261,3 +278,17 @@ def test_it_is_small_and_shut_in(site: Site) -> None:
     assert "pystemd" not in modules
     # At most 1.0 of 10.
     site.machine.succeed("systemd-analyze security --threshold=10 guardiand.service")
+
+
+def test_a_snapshot_and_an_inspection(site: Site) -> None:
+    """The facts come as a file that the caller reads."""
+    site.redis("redis")
+    site.wait_for(lambda: site.list()["redis"]["savable"])
+    settle(site, f"{CALL} Snapshot 'asa{{sv}}' 1 redis 1 note s mine")
+    assert json.loads(site.machine.succeed("guardianctl checkpoints --json"))[0]["note"] == "mine"
+    site.machine.write("/root/facts.py", INSPECT)
+    found = json.loads(site.machine.succeed("python3 /root/facts.py redis@1"))
+    assert found["processes"][0]["command_line"][0].startswith("redis-server")
+    refused = site.machine.run(f"{CALL} Inspect 'sa{{sv}}' redis@9 0")
+    assert "there is no checkpoint" in refused.stderr
+    assert "asked for no container" in site.machine.run(f"{CALL} Inspect 'sa{{sv}}' '' 0").stderr

@@ -41,11 +41,16 @@ def test_a_containerd_without_the_front_is_noticed(unit_files: Site) -> None:
 def test_a_containerd_that_dockerd_has_started_itself(unit_files: Site) -> None:
     machine = unit_files.machine
     machine.succeed(
+        "docker save -o /root/work.tar work:1;"
         "systemctl stop docker.service docker.socket containerd.service; systemctl mask --runtime containerd"
     )
     try:
         override(unit_files, "docker", "ExecStart=\nExecStart=/usr/sbin/dockerd -H fd://")
         unit_files.wait_restored()
+        # Where images are containerd's, this one has none yet.
+        machine.succeed(
+            "docker image inspect work:1 >/dev/null || docker load -i /root/work.tar; rm /root/work.tar"
+        )
         before = unit_files.redis("srv", "--restart always")
         for way in (Site.restart_docker, Site.kill_docker):
             way(unit_files)

@@ -178,14 +178,15 @@ def test_dockerd_killed_with_a_broken_configuration(site: Site) -> None:
     """The new dockerd cannot start: the containers serve on; once it is mended they are saved and resumed."""
     before = site.redis("serves", "-p 6380:6379", "--restart always")
     pid = site.inspect("serves", "{{.State.Pid}}")
-    site.machine.write("/etc/docker/daemon.json", '{"no-such-option": true}\n')
+    settings = site.set_up_daemon({"no-such-option": True})
     site.machine.succeed(
         "systemctl reset-failed docker.service; kill -KILL $(systemctl show -P MainPID docker.service)"
     )
     site.machine.wait_until_succeeds("systemctl is-failed docker.service", timeout=60)
     assert site.machine.succeed(f"cat /proc/{pid}/comm").strip().startswith("redis")
     site.machine.succeed(f"nsenter -t {pid} -n true")
-    site.machine.succeed("rm /etc/docker/daemon.json; systemctl reset-failed docker.service docker.socket")
+    site.machine.write("/etc/docker/daemon.json", settings)
+    site.machine.succeed("systemctl reset-failed docker.service docker.socket")
     site.machine.succeed("systemctl start docker.service")
     site.wait_restored()
     assert site.outcome("serves") == "resumed"

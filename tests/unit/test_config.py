@@ -66,6 +66,9 @@ def test_the_defaults() -> None:
         max_age=0.0,
         recreate_networks=False,
         fence_time=900.0,
+        retained_snapshots=10,
+        retained_age=0.0,
+        retained_size=0,
         log_level=LogLevel.INFO,
     )
 

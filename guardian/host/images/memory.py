@@ -116,7 +116,8 @@ def page_map(folder: Folder, name: str, *, depth: int = 0) -> PageMap:
     runs: list[Run] = []
     offset = 0
     for entry in entries:
-        count = int(entry.nr_pages or entry.compat_nr_pages)
+        # CRIU 4.2 has made the number wider and keeps the old field for older readers.
+        count = int(entry.nr_pages or getattr(entry, "compat_nr_pages", 0))
         length, address = count * PAGE, int(entry.vaddr)
         if address % PAGE or address + length > _MOST_ADDRESS:
             raise BadImage(f"{name} does not parse", f"{count} pages at {address:#x}")

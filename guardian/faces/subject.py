@@ -1,0 +1,75 @@
+"""What a command is about: a checkpoint by its name, or a container, of which a snapshot is taken for the moment."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from guardian.faces import worker_client
+from guardian.faces.configuration import load_config
+from guardian.faces.jobs import Call, Status
+from guardian.host.images.folder import Folder
+from guardian.host.ledger import Ledger
+from guardian.model.errors import GuardianError, NoCheckpoint
+from guardian.work import checkpoints
+from guardian.work.checkpoints import Known
+
+
+def ledger() -> Ledger:
+    """The store of this host; raises BadInput where the configuration does not parse, StoreError for all but root."""
+    return Ledger(Path(load_config().store_path))
+
+
+@contextlib.contextmanager
+def opened(name: str) -> Iterator[Known]:
+    """The checkpoint that is meant, for as long as it is looked at.
+
+    The name of a container that runs means the container as it is now: a snapshot is taken, and removed at the end.
+    Raises NoCheckpoint, or what refused the snapshot.
+    """
+    store = ledger()
+    if "@" not in name and _runs(name):
+        taken = _take(name)
+        try:
+            yield checkpoints.find(store, taken)
+        finally:
+            worker_client.ask(worker_client.request(Call.REMOVE, (taken,)), say=_ignore)
+    else:
+        yield checkpoints.find(store, name)
+
+
+@contextlib.contextmanager
+def images(name: str) -> Iterator[Folder]:
+    """The images of the checkpoint that is meant; a path of a folder (with a slash in it) means that folder."""
+    if "/" in name.removeprefix("/") or name.startswith("."):
+        yield Folder(Path(name))
+        return
+    with opened(name) as found:
+        folder = Folder(found.checkpoint.folder / "img")
+        if not folder.has("inventory.img"):
+            raise NoCheckpoint(
+                f"{found.named.shown()} has no images any more", checkpoints.meaning(found.checkpoint)
+            )
+        yield folder
+
+
+def _runs(name: str) -> bool:
+    """Whether it is the name or id of a container that runs; no more is asked of dockerd than its list."""
+    found = worker_client.ask(worker_client.request(Call.FIND, (name,)), say=_ignore)
+    return any(item["running"] for item in found.results)
+
+
+def _take(name: str) -> str:
+    line = worker_client.request(Call.SNAPSHOT, (name,), note="taken to be looked into; may be removed")
+    found = worker_client.ask(line, say=lambda text: print(text, file=sys.stderr, flush=True))
+    if found.error is not None:
+        raise GuardianError(found.error[1])
+    if found.status is not Status.DONE:
+        raise GuardianError(f"{name} could not be snapshotted", str(found.results[0]["reason"]))
+    return str(found.results[0]["checkpoint"])
+
+
+def _ignore(_: str) -> None:
+    """Nobody needs to know."""

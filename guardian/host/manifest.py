@@ -1,0 +1,113 @@
+"""A checkpoint's manifest: length and SHA-256 of every file that a restore or an inspection needs.
+
+Made once the container is dead or runs again, from the page cache. Logs, statistics and what tells how it went on
+(ledger, result) are not part of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from guardian.host import durable
+from guardian.host.ledger import Checkpoint
+from guardian.model.errors import GuardianError, StoreError
+
+FORMAT = 1
+_FILE = "manifest.json"
+_BESIDE = ("record.json", "proof", "connections.json", "rootfs-diff.tar", "deleted.files", "container.json")
+_PIECE = 4 << 20
+
+
+class Damaged(GuardianError):
+    """A checkpoint is not what it was when it was taken; says the first thing that is wrong."""
+
+    name = "Damaged"
+
+
+class Interrupted(GuardianError):
+    """The hashing was given up."""
+
+
+def is_there(checkpoint: Checkpoint) -> bool:
+    """Whether the files have been hashed."""
+    return (checkpoint.folder / _FILE).exists()
+
+
+def write(checkpoint: Checkpoint, stop: threading.Event) -> None:
+    """Write out the files, hash them and write the manifest; raises Interrupted once `stop` is set, and OSError."""
+    found = {}
+    for name in _names(checkpoint):
+        with _opened(checkpoint.folder / name) as descriptor:
+            os.fsync(descriptor)
+            found[name] = {
+                "size": os.fstat(descriptor).st_size,
+                "sha256": _digest(descriptor, stop),
+            }
+    durable.sync_folder(checkpoint.folder / "img")
+    durable.write(checkpoint.folder / _FILE, json.dumps({"format": FORMAT, "files": found}, indent=1) + "\n")
+
+
+def verify(checkpoint: Checkpoint) -> int:
+    """Compare all files with the manifest; returns their bytes, raises Damaged or StoreError."""
+    known = _read(checkpoint)
+    there = set(_names(checkpoint))
+    for name in sorted(there - known.keys()):
+        raise Damaged(f"{name} was added", "the manifest does not have it")
+    total = 0
+    for name, (size, digest) in known.items():
+        if name not in there:
+            raise Damaged(f"{name} is missing")
+        with _opened(checkpoint.folder / name) as descriptor:
+            found = os.fstat(descriptor).st_size
+            if found != size:
+                raise Damaged(f"{name} has {found} bytes", f"it had {size}")
+            if _digest(descriptor, threading.Event()) != digest:
+                raise Damaged(f"{name} has changed", "its SHA-256 is another one")
+        total += size
+    return total
+
+
+def _read(checkpoint: Checkpoint) -> Mapping[str, tuple[int, str]]:
+    try:
+        data = json.loads((checkpoint.folder / _FILE).read_text())
+        if data["format"] != FORMAT:
+            raise StoreError(f"the manifest has format {data['format']}", "this guardian does not know it")
+        return {str(name): (int(item["size"]), str(item["sha256"])) for name, item in data["files"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Damaged("the manifest cannot be read", str(error)) from error
+
+
+def _names(checkpoint: Checkpoint) -> Iterator[str]:
+    """The files that a manifest has, relative to the checkpoint's folder."""
+    for entry in sorted(os.scandir(checkpoint.folder / "img"), key=lambda entry: entry.name):
+        if entry.is_file(follow_symlinks=False):
+            yield f"img/{entry.name}"
+    for name in _BESIDE:
+        if (checkpoint.folder / name).is_file():
+            yield name
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """A regular file as a descriptor, no link."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _digest(descriptor: int, stop: threading.Event) -> str:
+    made, offset, buffer = hashlib.sha256(), 0, memoryview(bytearray(_PIECE))
+    while (count := os.preadv(descriptor, [buffer], offset)) > 0:
+        if stop.is_set():
+            raise Interrupted("the hashing was given up")
+        made.update(buffer[:count])
+        offset += count
+    return made.hexdigest()

@@ -1,0 +1,92 @@
+"""What looks like a secret is masked, what does not stays readable."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from guardian.model.secrets import MASK, is_secret, masked, masked_arguments, masked_assignment
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["PASSWORD", "DB_PASSWORD", "POSTGRES_PASSWORD_FILE", "dbPassword", "API_KEY", "apikey", "AWS_SECRET_ACCESS_KEY",
+     "GITHUB_TOKEN", "--auth-token", "PGPASSWORD", "MY_PWD", "private-key", "SESSION_COOKIE"],
+)  # fmt: skip
+def test_names_of_secrets(name: str) -> None:
+    assert is_secret(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["PATH", "HOME", "HOSTNAME", "AUTHOR", "KEYBOARD", "TOKYO", "PORT", "LANG", "COMPASS"]
+)
+def test_names_of_no_secrets(name: str) -> None:
+    assert not is_secret(name)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgres://user:hunter2@db/shop",
+        "Authorization: Bearer hunter2",
+        "password=hunter2",
+        '{"api_key": "hunter2"}',
+        "-----BEGIN RSA PRIVATE KEY-----\nhunter2\n-----END RSA PRIVATE KEY-----",
+        "-----BEGIN PRIVATE KEY-----\nhunter2 and no end",
+        "token: hunter2",
+    ],
+)
+def test_secrets_in_text(text: str) -> None:
+    shown = masked(text)
+    assert "hunter2" not in shown
+    assert MASK in shown
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "AKIA" + "A" * 16,
+        "ghp_" + "a" * 36,
+        "xoxb-1234567890-abc",
+        "sk-" + "a" * 24,
+        "eyJhbGciOiJI.eyJzdWIiOiIx.c2ln",
+    ],
+)
+def test_keys_by_their_form(key: str) -> None:
+    assert key not in masked(f"x {key} y")
+
+
+@pytest.mark.parametrize(
+    "text", ["PATH=/usr/bin:/bin", "https://host:8080/path", "GET / HTTP/1.1", "a=b", ""]
+)
+def test_what_is_no_secret_stays(text: str) -> None:
+    assert masked_assignment(text) == text
+    assert masked(text) == text
+
+
+def test_an_environment() -> None:
+    assert masked_assignment("DB_PASSWORD=hunter2") == f"DB_PASSWORD={MASK}"
+    assert masked_assignment("DB_PASSWORD=") == "DB_PASSWORD="
+    assert masked_assignment("URL=redis://:hunter2@cache") == f"URL=redis://:{MASK}@cache"
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (("db", "--password=hunter2"), ("db", f"--password={MASK}")),
+        (("db", "--password", "hunter2", "x"), ("db", "--password", MASK, "x")),
+        (("db", "--token", "--verbose"), ("db", "--token", "--verbose")),
+        (("env", "TOKEN=hunter2"), ("env", f"TOKEN={MASK}")),
+        (("redis-server", "--port", "6379"), ("redis-server", "--port", "6379")),
+    ],
+)
+def test_a_command_line(words: tuple[str, ...], shown: tuple[str, ...]) -> None:
+    assert masked_arguments(words) == shown
+
+
+@given(st.text())
+def test_any_text_goes_through(text: str) -> None:
+    assert masked(masked(text)) == masked(text)
+    masked_assignment(text)
+    masked_arguments((text, text))
