@@ -21,7 +21,7 @@ from guardian.model.errors import GuardianError, StoreError
 FORMAT = 1
 _FILE = "manifest.json"
 _BESIDE = ("record.json", "proof", "connections.json", "rootfs-diff.tar", "deleted.files", "container.json")
-_PIECE = 4 << 20
+_PIECE = 256 << 10
 
 
 class Damaged(GuardianError):

@@ -65,7 +65,7 @@ class OpenFiles:
     def is_deleted(self, id: int) -> bool:
         """Whether the file has no name any more."""
         entry = self._entries.get(id)
-        return id in self._ghosts or (entry is not None and entry.reg.name.endswith(_DELETED))
+        return id in self._ghosts or (entry is not None and text(entry.reg.name).endswith(_DELETED))
 
     def of(self, files_id: int) -> tuple[OpenFile, ...]:
         """The descriptors of a table, in order."""

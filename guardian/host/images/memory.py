@@ -5,9 +5,11 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import enum
+import importlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from pycriu.images import pb
 
@@ -18,6 +20,8 @@ PAGE = 4096
 _MOST_PARENTS = 64
 _PARENT, _LAZY, _PRESENT = 1, 2, 4  # criu/include/pagemap.h
 _MOST_ADDRESS = 1 << 64
+_WIDE_PAGES = 5
+"""pagemap_entry.nr_pages of CRIU 4.2 (images/pagemap.proto)."""
 
 _REGULAR, _VSYSCALL, _VVAR = 1 << 0, 1 << 2, 1 << 12  # criu/include/image.h, VMA_AREA_*
 _HEAP, _STACK, _VDSO = 1 << 5, 1 << 1, 1 << 3
@@ -116,8 +120,7 @@ def page_map(folder: Folder, name: str, *, depth: int = 0) -> PageMap:
     runs: list[Run] = []
     offset = 0
     for entry in entries:
-        # CRIU 4.2 has made the number wider and keeps the old field for older readers.
-        count = int(entry.nr_pages or getattr(entry, "compat_nr_pages", 0))
+        count = _page_count(entry, name)
         length, address = count * PAGE, int(entry.vaddr)
         if address % PAGE or address + length > _MOST_ADDRESS:
             raise BadImage(f"{name} does not parse", f"{count} pages at {address:#x}")
@@ -135,6 +138,26 @@ def page_map(folder: Folder, name: str, *, depth: int = 0) -> PageMap:
             runs.append(Run(address, length, Where.PAGES, pages, offset))
             offset += length
     return PageMap(runs)
+
+
+def _page_count(entry: Message, name: str) -> int:
+    """The pages of an entry. CRIU 4.2 has moved the number to a wider field, which an older pycriu does not know."""
+    count = int(entry.nr_pages or getattr(entry, "compat_nr_pages", 0))
+    if not count:
+        count = next((int(field.data) for field in _unknown(entry) if field.field_number == _WIDE_PAGES), 0)
+    if count <= 0:
+        raise BadImage(
+            f"{name} does not parse", "an entry without pages", hint="is python3-pycriu older than CRIU?"
+        )
+    return count
+
+
+def _unknown(entry: Message) -> Iterable[Any]:
+    """The fields of a message that this pycriu does not know."""
+    try:
+        return importlib.import_module("google.protobuf.unknown_fields").UnknownFieldSet(entry)  # type: ignore[no-any-return]
+    except ImportError:  # before protobuf 4.22
+        return entry.UnknownFields()  # type: ignore[no-any-return]
 
 
 def _parent_of(folder: Folder) -> Folder:

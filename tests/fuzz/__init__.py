@@ -1,0 +1,1 @@
+"""Damaged images without end: `make fuzz-images`."""
