@@ -6,12 +6,13 @@ Exit status: 0 done, 1 failed, 2 usage, 3 partly (some containers failed or came
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from typing import Any
 
 from guardian import __version__
-from guardian.faces import cli_checkpoints, cli_inspect, table, worker_client
+from guardian.faces import table, worker_client
 from guardian.faces.asking import job
 from guardian.faces.jobs import Call, Status
 from guardian.faces.worker_client import WorkerUnavailable
@@ -19,12 +20,24 @@ from guardian.host import containerd, paths, systemd
 from guardian.model.errors import GuardianError
 from guardian.model.wording import printable
 
+_AT_ONCE = ("status", "list", "checkpoint", "restore", "release")
+_LATER = {
+    "cli_checkpoints": ("snapshot", "checkpoints", "remove"),
+    "cli_verify": ("verify",),
+    "cli_inspect": ("inspect",),
+    "cli_memory": ("memory",),
+}
+"""Modules that are imported when their commands are asked for, or help is: what reads images takes 0.1 s to import, and
+must not stand in the way of the others where it is broken.
+"""
+_NAMES = {name for names in _LATER.values() for name in names}
 _UNITS = ("guardian-worker", "guardian-checkpoint", "guardian-hold")
 
 
 def main(arguments: list[str]) -> int:
     """Run one command; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    named = next((word for word in arguments if not word.startswith("-")), "")
+    options = _parser(named).parse_args(arguments)
     try:
         return int(options.run(options))
     except WorkerUnavailable as error:
@@ -40,7 +53,8 @@ def main(arguments: list[str]) -> int:
         return Status.FAILED
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(named: str) -> argparse.ArgumentParser:
+    """The parser of all commands, or of `named` and those that are always there."""
     parser = argparse.ArgumentParser(prog="guardianctl", description=__doc__)
     parser.add_argument("--version", action="version", version=f"guardianctl {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -67,8 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     how = made.add_mutually_exclusive_group()
     how.add_argument("--cold", action="store_true", help="start them anew (the default)")
     how.add_argument("--discard", action="store_true", help="leave them stopped")
-    for face in (cli_checkpoints, cli_inspect):
-        face.add(command)
+    for module, names in _LATER.items():
+        if named not in _AT_ONCE and (named in names or named not in _NAMES):
+            importlib.import_module(f"guardian.faces.{module}").add(command)
     return parser
 
 

@@ -1,19 +1,17 @@
-"""guardianctl snapshot, checkpoints, remove and verify: checkpoints by name."""
+"""guardianctl snapshot, checkpoints and remove: checkpoints by name."""
 
 from __future__ import annotations
 
 import argparse
 import datetime
 import json
-import sys
 from collections.abc import Callable
 from typing import Any
 
-from guardian.faces import subject, table, worker_client
+from guardian.faces import store, table, worker_client
 from guardian.faces.asking import job
 from guardian.faces.jobs import MOST_NOTE, Call, Status
-from guardian.model.errors import GuardianError
-from guardian.work import checkpoints, verify
+from guardian.work import checkpoints
 
 Command = Callable[[str, Any, str], argparse.ArgumentParser]
 """Registers a subcommand: its name, what runs it, and its meaning."""
@@ -30,8 +28,6 @@ def add(command: Command) -> None:
     made.add_argument("containers", nargs="*", metavar="CONTAINER")
     made = command("remove", _remove, "delete checkpoints; none that waits to be restored")
     made.add_argument("checkpoints", nargs="+", metavar="CHECKPOINT", help="web@2, or a beginning of its id")
-    made = command("verify", _verify, "whether checkpoints are complete and unchanged")
-    made.add_argument("checkpoints", nargs="*", metavar="CHECKPOINT", help="all that have images")
 
 
 def _snapshot(options: argparse.Namespace) -> int:
@@ -44,7 +40,7 @@ def _remove(options: argparse.Namespace) -> int:
 
 
 def _checkpoints(options: argparse.Namespace) -> int:
-    found = checkpoints.listed(subject.ledger(), options.containers)
+    found = checkpoints.listed(store.ledger(), options.containers)
     if options.json:
         print(json.dumps(found, indent=1))
         return Status.DONE
@@ -65,32 +61,3 @@ def _checkpoints(options: argparse.Namespace) -> int:
         )
     table.show(("NAME", "KIND", "TAKEN", "SIZE", "STATE", "NOTE", "ID"), rows)
     return Status.DONE
-
-
-def _verify(options: argparse.Namespace) -> int:
-    ledger = subject.ledger()
-    if options.checkpoints:
-        chosen = [checkpoints.find(ledger, name) for name in options.checkpoints]
-    else:
-        chosen = [item for item in checkpoints.known(ledger) if item.checkpoint.image_size()]
-    found, bad = [], 0
-    for item in chosen:
-        try:
-            verdict, wrong = verify.verify(item.checkpoint), ""
-        except GuardianError as error:
-            verdict, wrong = verify.Verdict.DAMAGED, str(error)
-            bad += 1
-        found.append(
-            {"name": item.named.shown(), "id": item.checkpoint.id, "verdict": verdict.value, "wrong": wrong}
-        )
-    if options.json:
-        print(json.dumps(found, indent=1))
-    else:
-        table.show(
-            ("NAME", "VERDICT", "WRONG"), [(item["name"], item["verdict"], item["wrong"]) for item in found]
-        )
-    if not found:
-        print("guardianctl: there are no checkpoints with images", file=sys.stderr)
-    if not bad:
-        return Status.DONE
-    return Status.FAILED if bad == len(found) else Status.PARTLY

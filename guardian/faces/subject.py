@@ -8,18 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from guardian.faces import worker_client
-from guardian.faces.configuration import load_config
 from guardian.faces.jobs import Call, Status
+from guardian.faces.store import ledger
 from guardian.host.images.folder import Folder
-from guardian.host.ledger import Ledger
 from guardian.model.errors import GuardianError, NoCheckpoint
 from guardian.work import checkpoints
 from guardian.work.checkpoints import Known
-
-
-def ledger() -> Ledger:
-    """The store of this host; raises BadInput where the configuration does not parse, StoreError for all but root."""
-    return Ledger(Path(load_config().store_path))
 
 
 @contextlib.contextmanager
@@ -29,15 +23,15 @@ def opened(name: str) -> Iterator[Known]:
     The name of a container that runs means the container as it is now: a snapshot is taken, and removed at the end.
     Raises NoCheckpoint, or what refused the snapshot.
     """
-    store = ledger()
+    there = ledger()
     if "@" not in name and _runs(name):
         taken = _take(name)
         try:
-            yield checkpoints.find(store, taken)
+            yield checkpoints.find(there, taken)
         finally:
             worker_client.ask(worker_client.request(Call.REMOVE, (taken,)), say=_ignore)
     else:
-        yield checkpoints.find(store, name)
+        yield checkpoints.find(there, name)
 
 
 @contextlib.contextmanager

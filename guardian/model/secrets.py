@@ -14,7 +14,8 @@ _IN_WORDS = re.compile(r"(?i)(password|passwd|passphrase|secret|token|apikey|cre
 _OPTION = re.compile(r"(?s)(--?[A-Za-z0-9][A-Za-z0-9_.-]*)([=:])(.+)")
 _ASSIGNMENT = re.compile(r"(?s)([A-Za-z_][A-Za-z0-9_.-]*)=(.*)")
 _IN_URL = re.compile(
-    r"(?P<before>[a-z][a-z0-9+.-]*://[^/\s:@]*:)(?P<secret>[^@\s/]+)(?P<after>@)", re.IGNORECASE
+    r"(?P<before>[a-z][a-z0-9+.-]{0,32}://[^/\s:@]{0,255}:)(?P<secret>[^@\s\0/]{1,1024})(?P<after>@)",
+    re.IGNORECASE,
 )
 _KNOWN = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|$)"
@@ -24,16 +25,19 @@ _KNOWN = re.compile(
     r"|\bglpat-[A-Za-z0-9_-]{20,}"
     r"|\bxox[abprs]-[A-Za-z0-9-]{10,}"
     r"|\bsk-[A-Za-z0-9_-]{20,}"
-    r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
+    r"|\beyJ[A-Za-z0-9_-]{8,2048}\.[A-Za-z0-9_-]{8,8192}\.[A-Za-z0-9_-]{0,1024}"
     r"|\$(2[aby]|5|6|y|argon2id?)\$[./A-Za-z0-9$=,+-]{20,}",
     re.DOTALL,
 )
 """Forms by which keys are known: PEM, AWS, GitHub, GitLab, Slack, OpenAI, JSON web tokens, crypt(5) hashes."""
+# Every repetition has a bound: what is looked through is hostile, and may be long.
 _IN_TEXT = re.compile(
-    r"(?i)(?P<before>[\"']?[a-z0-9_.-]*(password|passwd|passphrase|secret|token|api_?key|credential)[a-z0-9_.-]*[\"']?"
-    r"\s*[=:]\s*[\"']?)(?P<secret>[^\s\"'&;,]{3,})"
+    r"(?i)(?P<before>(password|passwd|passphrase|secret|token|api_?key|credential)[a-z0-9_.-]{0,64}[\"']?"
+    r"\s{0,8}[=:]\s{0,8}[\"']?)(?P<secret>[^\s\0\"'&;,]{3,})"
 )
-_AUTHORIZATION = re.compile(r"(?i)(?P<before>authorization:\s*(basic|bearer|digest|token)\s+)(?P<secret>\S+)")
+_AUTHORIZATION = re.compile(
+    r"(?i)(?P<before>authorization:\s{0,8}(basic|bearer|digest|token)\s{1,8})(?P<secret>\S+)"
+)
 
 
 def is_secret(name: str) -> bool:
@@ -41,12 +45,35 @@ def is_secret(name: str) -> bool:
     return bool(_NAMES.search(name.replace("-", "_").replace("_", " ")) or _IN_WORDS.search(name))
 
 
+def spans(text: str) -> list[tuple[int, int]]:
+    """Where in free text something looks like a secret; in order, without overlaps."""
+    found = [match.span() for match in _KNOWN.finditer(text)]
+    for pattern in (_IN_URL, _AUTHORIZATION, _IN_TEXT):
+        found += [match.span("secret") for match in pattern.finditer(text)]
+    kept: list[tuple[int, int]] = []
+    for begin, end in sorted(found):
+        if kept and begin < kept[-1][1]:
+            kept[-1] = (kept[-1][0], max(end, kept[-1][1]))
+        else:
+            kept.append((begin, end))
+    return kept
+
+
 def masked(text: str) -> str:
     """Free text with what looks like a secret masked."""
-    text = _KNOWN.sub(MASK, text)
-    text = _IN_URL.sub(rf"\g<before>{MASK}\g<after>", text)
-    text = _AUTHORIZATION.sub(rf"\g<before>{MASK}", text)
-    return _IN_TEXT.sub(rf"\g<before>{MASK}", text)
+    parts, last = [], 0
+    for begin, end in spans(text):
+        parts += [text[last:begin], MASK]
+        last = end
+    return "".join([*parts, text[last:]])
+
+
+def covered(data: bytes) -> bytes:
+    """Bytes with what looks like a secret as asterisks; every other byte stays, and stays where it is."""
+    shown = bytearray(data)
+    for begin, end in spans(data.decode("latin-1")):
+        shown[begin:end] = b"*" * (end - begin)
+    return bytes(shown)
 
 
 def masked_assignment(text: str) -> str:

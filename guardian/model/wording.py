@@ -44,3 +44,24 @@ def suggestion(word: str, known: Iterable[str]) -> str:
 def printable(text: str) -> str:
     """`text` as one line without control characters: names of processes and files may hold anything."""
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def escaped(data: bytes, *, wide: bool = False) -> str:
+    """Bytes as one line of printable text from which they can be told again; `wide` takes them as UTF-16 LE.
+
+    What is no text, and what would move a terminal's cursor or change its colours, stands there as an escape.
+    """
+    if wide:
+        even = len(data) // 2 * 2
+        text = data[:even].decode("utf-16-le", "surrogatepass")
+        return "".join(map(_escape, text)) + "".join(f"\\x{byte:02x}" for byte in data[even:])
+    return "".join(map(_escape, data.decode("utf-8", "surrogateescape")))
+
+
+def _escape(character: str) -> str:
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:  # a byte that is no UTF-8
+        return f"\\x{number - 0xDC00:02x}"
+    if character == "\\":
+        return "\\\\"
+    return character if character.isprintable() else character.encode("unicode_escape").decode("ascii")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardian.model.secrets import MASK, is_secret, masked, masked_arguments, masked_assignment
+from guardian.model.secrets import MASK, covered, is_secret, masked, masked_arguments, masked_assignment
 
 
 @pytest.mark.parametrize(
@@ -83,6 +83,25 @@ def test_an_environment() -> None:
 )
 def test_a_command_line(words: tuple[str, ...], shown: tuple[str, ...]) -> None:
     assert masked_arguments(words) == shown
+
+
+@given(
+    st.binary(), st.sampled_from([b"password=hunter2", b"db://me:hunter2@", b"token: hunter2 "]), st.binary()
+)
+def test_bytes_keep_their_places(before: bytes, secret: bytes, after: bytes) -> None:
+    data = before + b" " + secret + b" " + after
+    shown = covered(data)
+    assert len(shown) == len(data)
+    assert b"hunter2" not in shown[len(before) : len(before) + len(secret) + 2]
+    assert covered(after) == after or b"*" in covered(after)
+
+
+@pytest.mark.parametrize(
+    "piece", ["a", "a.", "eyJ", "token", "token ", "a://", "a://b:", "-----BEGIN X PRIVATE KEY-----"]
+)
+def test_long_text_takes_no_long_time(piece: str) -> None:
+    """Work that grows with the square of the length would take minutes here."""
+    masked(piece * (1_000_000 // len(piece)))
 
 
 @given(st.text())

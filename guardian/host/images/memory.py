@@ -5,6 +5,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import enum
+import functools
 import importlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -87,6 +88,11 @@ class Mapping:
     def size(self) -> int:
         """Bytes."""
         return self.end - self.start
+
+    @property
+    def zero_where_absent(self) -> bool:
+        """Whether pages that are in no image were never touched; else they are as in the file, or the kernel's."""
+        return self.kind in _ZERO
 
 
 class PageMap:
@@ -179,10 +185,17 @@ class Memory:
         self._folder = folder
         self._files = files
         self.layout: Message = folder.one(f"mm-{pid}.img", "MM", pb.mm_entry)
-        self.mappings = tuple(_mapping(vma) for vma in self.layout.vmas)
-        name = f"pagemap-{pid}.img"
-        self._private = page_map(folder, name) if folder.has(name) else PageMap(())
+        stack = int(self.layout.mm_start_stack)
+        self.mappings = tuple(_mapping(vma, stack) for vma in self.layout.vmas)
+        for before, after in zip(self.mappings, self.mappings[1:], strict=False):
+            if before.end > after.start:
+                raise BadImage(f"mm-{pid}.img has mappings that overlap", f"at {after.start:#x}")
         self._shared: dict[int, PageMap] = {}
+
+    @functools.cached_property
+    def _private(self) -> PageMap:
+        name = f"pagemap-{self.pid}.img"
+        return page_map(self._folder, name) if self._folder.has(name) else PageMap(())
 
     def runs(self, mapping: Mapping) -> Iterator[Run]:
         """The content of a mapping, in order of addresses; what is in no image is absent."""
@@ -196,17 +209,32 @@ class Memory:
             yield Run(position, mapping.end - position, Where.ABSENT)
 
     def _known(self, mapping: Mapping) -> Iterator[Run]:
-        if mapping.kind not in ("shared", "memfd", "sysv"):
+        place = self.shared_place(mapping)
+        if place is None:
             yield from self._private.between(mapping.start, mapping.end)
             return
-        # Pages of shared memory are kept once, by their place in it.
-        shmid = self._files.shared_memory(mapping.file_id) if mapping.kind == "memfd" else mapping.shared_id
-        shared = self._shared_pages(shmid)
-        offset = 0 if mapping.kind == "sysv" else mapping.offset
-        for run in shared.between(offset, offset + mapping.size):
+        shmid, offset = place
+        for run in self.shared_pages(shmid).between(offset, offset + mapping.size):
             yield run.moved(mapping.start - offset)
 
-    def _shared_pages(self, shmid: int) -> PageMap:
+    def shared_place(self, mapping: Mapping) -> tuple[int, int] | None:
+        """Which shared memory a mapping shows, and from which byte of it on: its pages are kept once, by place."""
+        match mapping.kind:
+            case "memfd":
+                return self._files.shared_memory(mapping.file_id), mapping.offset
+            case "shared":
+                return mapping.shared_id, mapping.offset
+            case "sysv":
+                return mapping.shared_id, 0
+        return None
+
+    def name(self, mapping: Mapping) -> str:
+        """The path of what is mapped, or [heap], [stack], ..."""
+        name = self._files.path_of(mapping.file_id) if mapping.file_id else ""
+        return name or f"[{mapping.kind}]"
+
+    def shared_pages(self, shmid: int) -> PageMap:
+        """The pages of shared memory, by place in it."""
         if shmid not in self._shared:
             name = f"pagemap-shmem-{shmid}.img"
             self._shared[shmid] = page_map(self._folder, name) if self._folder.has(name) else PageMap(())
@@ -241,11 +269,13 @@ def content(run: Run) -> bytes:
         return os.pread(file.fileno(), run.length, run.offset)
 
 
-def _mapping(vma: Message) -> Mapping:
+def _mapping(vma: Message, stack: int) -> Mapping:
     if vma.start % PAGE or vma.end % PAGE or not vma.start < vma.end:
         raise BadImage("a mapping does not parse", f"{vma.start:#x} to {vma.end:#x}")
     status = int(vma.status)
     kind = next((word for bit, word in _KINDS if status & bit), "anonymous")
+    if kind == "anonymous" and vma.start <= stack < vma.end:
+        kind = "stack"  # CRIU does not say
     is_file = status & (_FILE_PRIVATE | _FILE_SHARED | _MEMFD) != 0
     return Mapping(
         start=int(vma.start),
@@ -259,6 +289,7 @@ def _mapping(vma: Message) -> Mapping:
     )
 
 
+_ZERO = frozenset(("anonymous", "heap", "stack", "shared", "memfd", "sysv"))
 _KINDS = (
     (_VSYSCALL, "vsyscall"),
     (_VVAR, "vvar"),

@@ -1,0 +1,13 @@
+"""The store of this host, for commands that read it themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from guardian.faces.configuration import load_config
+from guardian.host.ledger import Ledger
+
+
+def ledger() -> Ledger:
+    """Its ledger; raises BadInput where the configuration does not parse. To read it raises StoreError but for root."""
+    return Ledger(Path(load_config().store_path))
