@@ -49,23 +49,7 @@ def add(command: Command) -> None:
         made.set_defaults(run=lambda options: _guarded(options, run))
         return made
 
-    made = verb("search", _search, "where a text, bytes or an expression are in memory")
-    made.add_argument("pattern", metavar="PATTERN")
-    how = made.add_mutually_exclusive_group()
-    how.add_argument("--hex", dest="how", action="store_const", const=Pattern.HEX, help="bytes as 00 ff ...")
-    how.add_argument(
-        "--regex", dest="how", action="store_const", const=Pattern.REGEX, help="an expression over bytes"
-    )
-    how.add_argument(
-        "--utf16", dest="how", action="store_const", const=Pattern.UTF16, help="text as UTF-16 LE"
-    )
-    made.set_defaults(how=Pattern.TEXT)
-    made.add_argument("--pid", type=int, metavar="N", help="only of this process")
-    made.add_argument(
-        "--context", type=_count(MOST_CONTEXT), default=_CONTEXT, metavar="N", help="bytes around it"
-    )
-    made.add_argument("--most", type=_count(1 << 62), default=_MOST, metavar="N", help="end after so many")
-    _json(made)
+    _search_options(verb("search", _search, "where a text, bytes or an expression are in memory"))
     made = verb("read", _read, "the memory of a process, as a hex dump or raw")
     made.add_argument(
         "range", metavar="RANGE", help="ADDRESS+LENGTH, ADDRESS-ADDRESS, a mapping, its name, heap"
@@ -81,6 +65,25 @@ def add(command: Command) -> None:
     made.add_argument(
         "--least", type=int, default=memory.LEAST_STRING, metavar="N", help="characters at least"
     )
+    _json(made)
+
+
+def _search_options(made: argparse.ArgumentParser) -> None:
+    made.add_argument("pattern", metavar="PATTERN")
+    how = made.add_mutually_exclusive_group()
+    how.add_argument("--hex", dest="how", action="store_const", const=Pattern.HEX, help="bytes as 00 ff ...")
+    how.add_argument(
+        "--regex", dest="how", action="store_const", const=Pattern.REGEX, help="an expression over bytes"
+    )
+    how.add_argument(
+        "--utf16", dest="how", action="store_const", const=Pattern.UTF16, help="text as UTF-16 LE"
+    )
+    made.set_defaults(how=Pattern.TEXT)
+    made.add_argument("--pid", type=int, metavar="N", help="only of this process")
+    made.add_argument(
+        "--context", type=_count(MOST_CONTEXT), default=_CONTEXT, metavar="N", help="bytes around it"
+    )
+    made.add_argument("--most", type=_count(1 << 62), default=_MOST, metavar="N", help="end after so many")
     _json(made)
 
 
