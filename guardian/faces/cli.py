@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from guardian import __version__
-from guardian.faces import worker_client
+from guardian.faces import cli_archive, worker_client
 from guardian.faces.jobs import Call, Status
 from guardian.faces.worker_client import Answer, WorkerUnavailable
 from guardian.host import containerd, paths, systemd
@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     how = made.add_mutually_exclusive_group()
     how.add_argument("--cold", action="store_true", help="start them anew (the default)")
     how.add_argument("--discard", action="store_true", help="leave them stopped")
+    cli_archive.add(command)
     return parser
 
 

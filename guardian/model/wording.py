@@ -41,6 +41,16 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}" if near else ""
 
 
+def escaped(text: str) -> str:
+    """`text` on one line with nothing lost: control characters and bytes that are no UTF-8 as escapes."""
+    return "".join(
+        character
+        if character.isprintable() and character != "\\"
+        else character.encode("unicode_escape").decode()
+        for character in text
+    )
+
+
 def printable(text: str) -> str:
     """`text` as one line without control characters: names of processes and files may hold anything."""
     return "".join(character if character.isprintable() else "?" for character in text)

@@ -25,7 +25,7 @@ from guardian.model.errors import CannotSave, GuardianError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Aftermath, Purpose, State, Verdict
 from guardian.model.wording import printable
-from guardian.work import peers
+from guardian.work import content, peers
 from guardian.work.barrier import Barrier
 from guardian.work.host import Budget, Host
 from guardian.work.settle import KILL_LIMIT, release_running, settle, void
@@ -100,7 +100,9 @@ class MemberCheckpoint:
             oom_score_adj=runc.oom_score_adj(known.bundle),
             by_person=by_person,
         )
-        return cls(host, budget, container, known, host.ledger.begin(record))
+        checkpoint = host.ledger.begin(record)
+        content.note(checkpoint, container, known.pid)
+        return cls(host, budget, container, known, checkpoint)
 
     @property
     def root(self) -> Path:
@@ -262,6 +264,8 @@ class MemberCheckpoint:
             try:
                 dumped.arrive(self.container.id)
                 self._pass(dumped)
+                if self._purpose is Purpose.SNAPSHOT:
+                    content.keep_files(self.checkpoint)
                 self._make_durable(writable)
                 self._pass(held)
                 word = Verdict.COMMIT
@@ -328,6 +332,7 @@ class MemberCheckpoint:
         if self.aftermath is not Aftermath.HELD and self._purpose is Purpose.SUSPEND:
             self.reason = self.reason or self._why()
         self.times.ended = time.monotonic()
+        content.make_durable(self.checkpoint)
         self._keep_times()
 
     def _keep_times(self) -> None:

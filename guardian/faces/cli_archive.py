@@ -1,0 +1,51 @@
+"""guardianctl files, export and import: their arguments, and which checkpoint a name means.
+
+What they do is in `archive_commands`, loaded only when one of them is asked for: it needs CRIU's Python library.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from guardian.host import paths
+from guardian.host.ledger import Checkpoint, Ledger
+from guardian.model.errors import GuardianError, NoCheckpoint
+
+_Command = Callable[[str, Any, str], argparse.ArgumentParser]
+
+
+def add(command: _Command) -> None:
+    """Add the commands."""
+    made = command("files", _run("files"), "the files that a checkpoint keeps: list them, or take them out")
+    made.add_argument("subject", metavar="CHECKPOINT")
+    made.add_argument("path", nargs="?", default="/", metavar="PATH", help="only this file or folder")
+    how = made.add_mutually_exclusive_group()
+    how.add_argument("--take", metavar="PATH", help="write the content of one file to --output")
+    how.add_argument("--tar", metavar="FILE", help="write them as a tar archive; - is standard output")
+    made.add_argument("--output", "-o", default="-", metavar="FILE", help="for --take; - is standard output")
+
+
+def _run(name: str) -> Callable[[argparse.Namespace], int]:
+    def run(options: argparse.Namespace) -> int:
+        from guardian.faces import archive_commands  # noqa: PLC0415
+
+        return archive_commands.run(name, options)
+
+    return run
+
+
+def find_checkpoint(name: str) -> Checkpoint:
+    """The newest checkpoint of the container of this name; raises NoCheckpoint."""
+    found: list[Checkpoint] = []
+    for checkpoint in Ledger(paths.STORE_LINK.resolve()).all():
+        try:
+            container = checkpoint.record().container
+        except GuardianError:
+            continue
+        if name in (container.name, container.id, checkpoint.id) and (checkpoint.folder / "img").is_dir():
+            found.append(checkpoint)
+    if not found:
+        raise NoCheckpoint(f"there is no checkpoint of {name!r}", hint="guardianctl checkpoint takes one")
+    return max(found, key=lambda item: item.id)
