@@ -112,6 +112,10 @@ class Engine:
             data, self._image_labels(data["Image"]), self._networks_of(data), remapping=self._remapping()
         )
 
+    def inspection(self, name_or_id: str) -> dict[str, Any]:
+        """A container as `docker inspect` shows it; raises UnknownContainer."""
+        return dict(self._call(lambda: self._client.api.inspect_container(name_or_id), name_or_id))
+
     def start(self, container_id: str, *, limit: float) -> None:
         """Start a container, for at most `limit` seconds; "already started" is success. Raises StartRefused.
 

@@ -46,11 +46,13 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def escaped(data: bytes, *, wide: bool = False) -> str:
-    """Bytes as one line of printable text from which they can be told again; `wide` takes them as UTF-16 LE.
+def escaped(data: bytes | str, *, wide: bool = False) -> str:
+    """Bytes or text as one line of printable text from which they can be told again; `wide` takes them as UTF-16 LE.
 
     What is no text, and what would move a terminal's cursor or change its colours, stands there as an escape.
     """
+    if isinstance(data, str):
+        return "".join(map(_escape, data))
     if wide:
         even = len(data) // 2 * 2
         text = data[:even].decode("utf-16-le", "surrogatepass")

@@ -25,7 +25,7 @@ from guardian.model.errors import CannotSave, GuardianError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Aftermath, Purpose, State, Verdict
 from guardian.model.wording import printable
-from guardian.work import peers
+from guardian.work import content, peers
 from guardian.work.barrier import Barrier
 from guardian.work.host import Budget, Host
 from guardian.work.settle import KILL_LIMIT, release_running, settle, void
@@ -102,7 +102,9 @@ class MemberCheckpoint:
             by_person=by_person,
             note=note,
         )
-        return cls(host, budget, container, known, host.ledger.begin(record))
+        checkpoint = host.ledger.begin(record)
+        content.note(checkpoint, container, known.pid)
+        return cls(host, budget, container, known, checkpoint)
 
     @property
     def root(self) -> Path:
@@ -264,7 +266,9 @@ class MemberCheckpoint:
             try:
                 dumped.arrive(self.container.id)
                 self._pass(dumped)
-                if self._purpose is Purpose.SUSPEND:
+                if self._purpose is Purpose.SNAPSHOT:
+                    content.keep_files(self.checkpoint)
+                else:
                     self._make_durable(writable)
                 self._pass(held)
                 word = Verdict.COMMIT

@@ -130,6 +130,6 @@ def test_snapshots_go_as_the_configuration_says(site: Site) -> None:
         site.machine.succeed("guardianctl snapshot web")
     assert [item["name"] for item in listed(site)] == ["web@3", "web@4"]
     site.set_up_guardian('[retention]\nmax-age = "1s"\n')
-    site.wait_for(lambda: site.machine.succeed("date +%s") > str(int(listed(site)[-1]["taken"]) + 2))
+    site.wait_for(lambda: float(site.machine.succeed("date +%s")) > last + 2)
     site.machine.succeed("guardianctl snapshot web")
     assert [item["name"] for item in listed(site)] == ["web@5"]

@@ -20,6 +20,7 @@ HOST_PACKAGES = (
     *("docker.io", "docker-cli", "docker-compose", "containerd", "runc", "criu", "python3-pycriu"),
     *("iproute2", "iptables", "nftables", "conntrack"),
     *("python3-docker", "python3-dbus-next", "python3-pystemd", "python3-toml"),
+    *("zstd", "age", "checkpointctl"),
 )
 VM_PACKAGES = (
     *("openssh-server", "apparmor", "linux-image-cloud-amd64", "kmod", "udev", "initramfs-tools"),

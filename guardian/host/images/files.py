@@ -347,6 +347,8 @@ def tmpfs(folder: Folder) -> Iterator[tuple[str, Path]]:
     """Where each tmpfs whose content is in the images was mounted, and the archive (tar, gzip) with it."""
     for name in (name for name in folder.names() if re.fullmatch(r"mountpoints-[0-9]+\.img", name)):
         for item in folder.messages(name, "MNTS", pb.mnt_entry):
+            if text(item.root) != "/":
+                continue  # one file of it, mounted over another
             for image in (
                 f"tmpfs-dev-{int(item.root_dev)}.tar.gz.img",
                 f"tmpfs-{int(item.mnt_id)}.tar.gz.img",

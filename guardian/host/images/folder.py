@@ -95,8 +95,15 @@ class Folder:
     ) -> Iterator[tuple[Message, Data]]:
         """The messages of an image, each with the data that follows it, which is not read."""
         with open_image(self.path / name) as file:
-            end = os.fstat(file.fileno()).st_size
             offset = check_magic(file.fileno(), name, kind)
+        yield from self.behind(name, offset, of, length)
+
+    def behind(
+        self, name: str, offset: int, of: type[Message], length: Callable[[Message], int]
+    ) -> Iterator[tuple[Message, Data]]:
+        """The messages of an image from an offset on, each with the data that follows it, which is not read."""
+        with open_image(self.path / name) as file:
+            end = os.fstat(file.fileno()).st_size
             reader = _Reader(file.fileno(), name, end)
             while offset < end:
                 message, offset = reader.message(offset, of)

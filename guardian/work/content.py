@@ -1,0 +1,65 @@
+"""What is kept beside CRIU's images, to look into a checkpoint or to take it elsewhere: files and configuration."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+
+from guardian.host import docker_daemon, durable, layer
+from guardian.host.docker_engine import Engine
+from guardian.host.layer import Layer
+from guardian.host.ledger import Checkpoint
+from guardian.model.container import Container
+from guardian.model.errors import GuardianError
+from guardian.model.states import Purpose
+
+INSPECTION = "container.json"
+"""In a checkpoint's folder: the container as `docker inspect` showed it just before."""
+_ENGINE_LIMIT = 5.0
+
+log = logging.getLogger("guardian.checkpoint")
+
+
+def note(checkpoint: Checkpoint, container: Container, pid: int) -> None:
+    """Write down where the layer is and how Docker shows the container; its failure costs nothing.
+
+    Before the freeze. Only for a snapshot dockerd is asked: on the way down it may hang, and what is suspended can be
+    asked for later, since its container stays.
+    """
+    try:
+        layer.note(checkpoint.folder, pid, container)
+        if checkpoint.purpose() is Purpose.SNAPSHOT and docker_daemon.running_pid():
+            with contextlib.closing(Engine(limit=_ENGINE_LIMIT)) as engine:
+                shown = engine.inspection(container.id)
+            durable.write(checkpoint.folder / INSPECTION, json.dumps(shown, indent=1) + "\n")
+    except (GuardianError, OSError, ValueError) as error:
+        log.warning("%s: not all that an export needs is noted: %s", container.name, error)
+
+
+def layer_of(checkpoint: Checkpoint) -> Layer | None:
+    """Where the container's layer was at the checkpoint; None where that is not known."""
+    found = layer.noted(checkpoint.folder)
+    if found is not None:
+        return found
+    # The images know as well; their reader is not everywhere, and no checkpoint may depend on it.
+    from guardian.host.images import files  # noqa: PLC0415
+    from guardian.host.images.folder import Folder  # noqa: PLC0415
+
+    known = checkpoint.record().container.layer
+    for mount in files.mounts(Folder(checkpoint.folder / "img")):
+        if mount.target == "/" and mount.type in ("overlay", "overlayfs"):
+            return layer.parse(mount.options, known)
+    return None
+
+
+def keep_files(checkpoint: Checkpoint) -> None:
+    """Copy the layer of a container that stands still and will go on; what fails becomes a remark."""
+    try:
+        found = layer.noted(checkpoint.folder)
+        if found is None:
+            raise GuardianError("its root is no overlay")
+        layer.keep(found, checkpoint.folder)
+    except (GuardianError, OSError) as error:
+        with contextlib.suppress(OSError):
+            checkpoint.remark(f"its files were not kept: {error}")
