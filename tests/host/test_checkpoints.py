@@ -129,6 +129,7 @@ def test_snapshots_go_as_the_configuration_says(site: Site) -> None:
     for _ in range(4):
         site.machine.succeed("guardianctl snapshot web")
     assert [item["name"] for item in listed(site)] == ["web@3", "web@4"]
+    last = listed(site)[-1]["taken"]
     site.set_up_guardian('[retention]\nmax-age = "1s"\n')
     site.wait_for(lambda: float(site.machine.succeed("date +%s")) > last + 2)
     site.machine.succeed("guardianctl snapshot web")
