@@ -106,7 +106,8 @@ def strings(folder: Folder, *, pid: int | None, least: int) -> Finding:
     if not 1 <= least <= _MOST_LEAST:
         raise BadInput("the least length does not parse", f"it must lie between 1 and {_MOST_LEAST}")
     expression = rf"[\t -~]{{{least},}}|(?:[\t -~]\x00){{{least},}}"
-    return Finding(Search(folder, expression.encode(), fixed=False, pid=pid), lambda data: data[1:2] == b"\0")
+    found = Search(folder, expression.encode(), fixed=False, pid=pid)
+    return Finding(found, lambda data: data[1:2] == b"\0", None, MOST_MATCH)
 
 
 def _shown(hit: Hit, *, wide: bool, most: int) -> Shown:
