@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from guardian import __version__
-from guardian.faces import cli_memory, worker_client
+from guardian.faces import cli_coredump, cli_memory, worker_client
 from guardian.faces.jobs import Call, Status
 from guardian.faces.worker_client import Answer, WorkerUnavailable
 from guardian.host import containerd, paths, systemd
@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     how.add_argument("--cold", action="store_true", help="start them anew (the default)")
     how.add_argument("--discard", action="store_true", help="leave them stopped")
     cli_memory.add(commands)
+    cli_coredump.add(commands)
     return parser
 
 
