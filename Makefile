@@ -38,6 +38,10 @@ check: ## style, types, the rules of the house, C and shell syntax
 unit: ## unit tests, in seconds
 	venv=$(VENV); $$venv/bin/pytest -q --durations=3 tests/unit
 
+.PHONY: images
+images: ## the readers of CRIU's images, on images made on the spot
+	venv=$(VENV); $$venv/bin/pytest -q --durations=3 tests/images
+
 .PHONY: format
 format: ## format the code and make anew what is generated from it
 	venv=$(VENV); $$venv/bin/ruff check --fix-only --quiet .; $$venv/bin/ruff format .; $$venv/bin/python docs/generate.py
@@ -54,7 +58,7 @@ host: ## the host suite: real systemd, dockerd and CRIU; HOST=trixie: Docker 26,
 	fi
 
 .PHONY: test
-test: unit host ## unit tests and the host suite: what .ci/run calls after check
+test: unit images host ## unit tests, images and the host suite: what .ci/run calls after check
 
 # --- deb, demo, test-vm: below this line ---------------------------------------------------------------------------
 

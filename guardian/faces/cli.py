@@ -26,6 +26,7 @@ _LATER = {
     "cli_verify": ("verify",),
     "cli_inspect": ("inspect",),
     "cli_memory": ("memory",),
+    "cli_coredump": ("coredump",),
     "cli_archive": ("files",),
 }
 """Modules that are imported when their commands are asked for, or help is: what reads images takes 0.1 s to import, and

@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from guardian.faces.jobs import Status
-from guardian.faces.subject import images
-from guardian.host.images.folder import BadImage, Folder
+from guardian.faces.subject import guarded
+from guardian.host.images.folder import Folder
 from guardian.host.images.reading import Piece
 from guardian.host.images.search import MOST_CONTEXT, Missing, Pattern
-from guardian.model.errors import BadInput, GuardianError
 from guardian.model.wording import printable
 from guardian.work import memory
 from guardian.work.memory import Finding, MappingShown, Shown
@@ -27,7 +26,6 @@ Command = Callable[[str, Any, str], argparse.ArgumentParser]
 _ROW = 16
 _MOST = 1000
 _CONTEXT = 32
-_USAGE = 2
 
 
 def add(command: Command) -> None:
@@ -46,7 +44,7 @@ def add(command: Command) -> None:
         made.add_argument(
             "subject", metavar="CONTAINER|CHECKPOINT", help="web (as it is now), web@2, an id, a folder"
         )
-        made.set_defaults(run=lambda options: _guarded(options, run))
+        made.set_defaults(run=lambda options: guarded(options, run))
         return made
 
     _search_options(verb("search", _search, "where a text, bytes or an expression are in memory"))
@@ -99,30 +97,6 @@ def _count(most: int) -> Callable[[str], int]:
         return value
 
     return number
-
-
-def _guarded(options: argparse.Namespace, run: Callable[[argparse.Namespace, Folder], int]) -> int:
-    """Run a verb; errors become a line and a status."""
-    try:
-        with images(options.subject) as folder:
-            status = run(options, folder)
-            sys.stdout.flush()
-            return status
-    except BadImage as error:
-        return _failed(error, Status.REFUSED)
-    except BadInput as error:
-        return _failed(error, _USAGE)
-    except GuardianError as error:
-        return _failed(error, Status.FAILED)
-    except BrokenPipeError:
-        # Whoever read the output has had enough; what is left in the buffer has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Status.FAILED
-
-
-def _failed(error: GuardianError, status: int) -> int:
-    print(f"guardianctl: {printable(error.text())}", file=sys.stderr)
-    return int(status)
 
 
 def _search(options: argparse.Namespace, folder: Folder) -> int:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from guardian.faces import worker_client
 from guardian.faces.jobs import Call, Status
 from guardian.faces.store import ledger
-from guardian.host.images.folder import Folder
-from guardian.model.errors import GuardianError, NoCheckpoint
+from guardian.host.images.folder import BadImage, Folder
+from guardian.model.errors import BadInput, GuardianError, NoCheckpoint
+from guardian.model.wording import printable
 from guardian.work import checkpoints
 from guardian.work.checkpoints import Known
+
+_USAGE = 2
 
 
 @contextlib.contextmanager
@@ -47,6 +52,24 @@ def images(name: str) -> Iterator[Folder]:
                 f"{found.named.shown()} has no images any more", checkpoints.meaning(found.checkpoint)
             )
         yield folder
+
+
+def guarded(options: argparse.Namespace, run: Callable[[argparse.Namespace, Folder], int]) -> int:
+    """Run a command on the images of `options.subject`; returns its status, 2 for bad input, 4 for bad images."""
+    try:
+        with images(options.subject) as folder:
+            status = run(options, folder)
+            sys.stdout.flush()
+            return status
+    except BadImage:
+        raise
+    except BadInput as error:
+        print(f"guardianctl: {printable(error.text())}", file=sys.stderr)
+        return _USAGE
+    except BrokenPipeError:
+        # Whoever read the output has had enough; what is left in the buffer has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Status.FAILED
 
 
 def _runs(name: str) -> bool:

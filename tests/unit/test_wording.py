@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardian.model.wording import listed, quoted, suggestion
+from guardian.model.wording import escaped, listed, quoted, suggestion
 
 
 @given(st.text())
@@ -48,3 +48,18 @@ def test_suggestion() -> None:
     assert suggestion("budgt", ["budget", "path"]) == "did you mean budget"
     assert suggestion("zzz", ["budget", "path"]) == ""
     assert suggestion("x" * 1_000_000, ["budget"]) == ""
+
+
+@pytest.mark.parametrize(
+    ("data", "wide", "shown"),
+    [
+        (b"plain \xc3\xbc", False, "plain \u00fc"),
+        (b"\x1b[2J\n\t\0\\", False, r"\x1b[2J\n\t\x00\\"),
+        (b"\xff\xed\xb2\x80", False, r"\xff\xed\xb2\x80"),
+        ("\u202eright to left".encode(), False, r"\u202eright to left"),
+        ("wide\n".encode("utf-16-le") + b"x", True, r"wide\n\x78"),
+        (b"\x00\xd8", True, r"\ud800"),
+    ],
+)
+def test_escaped(data: bytes, wide: bool, shown: str) -> None:
+    assert escaped(data, wide=wide) == shown

@@ -48,6 +48,12 @@ class OpenFiles:
             return self._memfd_name(entry) if entry is not None and entry.HasField("memfd") else ""
         return path(entry.reg.name).removesuffix(_DELETED)
 
+    def size_of(self, id: int) -> int:
+        """The size of a regular file at the dump, -1 where it was not written down."""
+        entry = self._entries.get(id)
+        known = entry is not None and entry.HasField("reg") and entry.reg.HasField("size")
+        return int(entry.reg.size) if entry is not None and known else -1
+
     def _memfd_name(self, entry: Message) -> str:
         inode = self._memfds.get(int(entry.memfd.inode_id))
         return f"memfd:{text(inode.name)}" if inode is not None else "memfd"
