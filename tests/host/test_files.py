@@ -28,11 +28,11 @@ def planted(site: Site) -> Site:
 
 
 def taken(site: Site, path: str) -> str:
-    return site.machine.succeed(f"guardianctl files planted --take '{path}'")
+    return site.machine.succeed(f"guardianctl files planted@1 --take '{path}'")
 
 
 def listed(site: Site, path: str = "/") -> dict[str, dict[str, Any]]:
-    found = json.loads(site.machine.succeed(f"guardianctl files planted --json '{path}'"))
+    found = json.loads(site.machine.succeed(f"guardianctl files planted@1 --json '{path}'"))
     return {item["path"]: item for item in found}
 
 
@@ -68,16 +68,16 @@ def test_files_of_every_source(planted: Site, way: str) -> None:
     assert taken(planted, "/tmp/deleted") == DELETED
     assert taken(planted, "/tmp/deleted (deleted)") == DELETED
     assert list(listed(planted, "/scratch")) == ["/scratch", "/scratch/inside"]
-    shown = machine.succeed("guardianctl files planted /tmp")
+    shown = machine.succeed("guardianctl files planted@1 /tmp")
     assert "\033" not in shown
     assert "/tmp/a\\x1b[1mb" in shown
 
 
 def test_a_tar_of_them(planted: Site) -> None:
     machine = planted.machine
-    machine.succeed("guardianctl checkpoint planted; guardianctl files planted --tar /root/files.tar")
+    machine.succeed("guardianctl checkpoint planted; guardianctl files planted@1 --tar /root/files.tar")
     assert machine.succeed("stat -c %a /root/files.tar").strip() == "600"
-    assert machine.execute("guardianctl files planted --tar /root/files.tar")[0] == 4
+    assert machine.execute("guardianctl files planted@1 --tar /root/files.tar")[0] == 4
     machine.succeed("mkdir -p /root/out && tar -C /root/out -xf /root/files.tar && rm /root/files.tar")
     assert machine.read("/root/out/tmp/deleted (deleted)") == DELETED
     assert machine.read("/root/out/dev/shm/planted") == "in shared memory"
@@ -88,10 +88,10 @@ def test_refusals(planted: Site) -> None:
     machine = planted.machine
     assert machine.execute("guardianctl files nobody")[0] == 4
     machine.succeed("guardianctl checkpoint planted")
-    assert machine.execute("guardianctl files planted --take /tmp")[0] == 4
-    assert machine.execute("guardianctl files planted --take /no/such")[0] == 4
+    assert machine.execute("guardianctl files planted@1 --take /tmp")[0] == 4
+    assert machine.execute("guardianctl files planted@1 --take /no/such")[0] == 4
     machine.succeed("guardianctl release --discard planted; docker start planted")
-    told = machine.run("guardianctl files planted")
+    told = machine.run("guardianctl files planted@1")
     assert "the container has run since" in told.stderr
     assert "/dev/shm/planted" in told.stdout
     assert "layer" not in told.stdout
@@ -106,7 +106,7 @@ def test_a_layer_too_large_for_a_snapshot(planted: Site) -> None:
     assert listed(planted)["/tmp/hole"]["size"] == 20 << 30
     machine.succeed("docker exec planted fallocate -l 1100M /tmp/large")
     machine.succeed("guardianctl checkpoint --leave-running planted")
-    told = machine.run("guardianctl files planted")
+    told = machine.run("guardianctl files planted@2")
     assert "files were not kept" in told.stderr
     assert "/scratch/inside" in told.stdout
     machine.succeed("docker exec planted rm /tmp/large")
@@ -114,7 +114,7 @@ def test_a_layer_too_large_for_a_snapshot(planted: Site) -> None:
 
 def test_a_tar_to_a_pipe(planted: Site) -> None:
     planted.machine.succeed("guardianctl checkpoint --leave-running planted")
-    planted.machine.succeed("guardianctl files planted --tar - /tmp >/root/piped.tar")
+    planted.machine.succeed("guardianctl files planted@1 --tar - /tmp >/root/piped.tar")
     planted.machine.copy_from("/root/piped.tar", target := planted.machine.folder / "piped.tar")
     with tarfile.open(fileobj=io.BytesIO(target.read_bytes())) as archive:
         names = archive.getnames()
