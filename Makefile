@@ -87,6 +87,10 @@ bench-runtime: ## the price of standing in the way, against the bare runc; run i
 	tests/need.sh $(PACKAGING)
 	venv=$(VENV); $$venv/bin/python -m tests.bench
 
+.PHONY: bench-forensics
+bench-forensics: ## looking into 1 GiB of memory, against grep; run it with nothing else running (needs 2 GiB in /tmp)
+	venv=$(VENV); PYTHONPATH=$$(tests/pycriu.sh) $$venv/bin/python -m tests.bench.forensics
+
 .PHONY: test-all
 test-all: ## everything, in turn, with a table at the end: some hours
 	tests/all.sh

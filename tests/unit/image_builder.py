@@ -56,6 +56,22 @@ def write(path: Path, kind: str, messages: Iterable[Any]) -> None:
             file.write(struct.pack("<I", len(data)) + data)
 
 
+def filled(message: Any) -> Any:
+    """The message with nothing, zero or empty, for each required field that it has not."""
+    while missing := message.FindInitializationErrors():
+        for path in missing:
+            *parents, name = path.split(".")
+            place = message
+            for parent in parents:
+                place = getattr(place, parent)
+            value = getattr(place, name)
+            if hasattr(value, "SetInParent"):
+                value.SetInParent()
+            else:
+                setattr(place, name, value)
+    return message
+
+
 class ImageBuilder:
     """One folder of images; `finish` makes it whole."""
 
@@ -67,14 +83,19 @@ class ImageBuilder:
         self._memfds: list[Any] = []
         self._pages = 0
 
-    def process(self, pid: int, mappings: Sequence[Vma], entries: Sequence[Entry] = ()) -> None:
+    def process(
+        self,
+        pid: int,
+        mappings: Sequence[Vma],
+        entries: Sequence[Entry] = (),
+        *,
+        threads: Sequence[int] = (),
+    ) -> None:
         """A process with this memory."""
         parent = 0 if pid == 1 else 1
-        self._processes.append(pb.pstree_entry(pid=pid, ppid=parent, pgid=1, sid=1, threads=[pid]))
-        names = (field.name for field in pb.mm_entry.DESCRIPTOR.fields if field.name.startswith("mm_"))
+        self._processes.append(pb.pstree_entry(pid=pid, ppid=parent, pgid=1, sid=1, threads=[pid, *threads]))
         layout = pb.mm_entry(
-            **{name: 0 for name in names if name != "mm_saved_auxv"},
-            exe_file_id=0,
+            mm_start_stack=(1 << 64) - 1,
             vmas=[
                 pb.vma_entry(
                     start=vma.start,
@@ -89,8 +110,19 @@ class ImageBuilder:
                 for vma in mappings
             ],
         )
-        write(self.path / f"mm-{pid}.img", "MM", [layout])
+        write(self.path / f"mm-{pid}.img", "MM", [filled(layout)])
         self.pagemap(f"pagemap-{pid}.img", entries)
+
+    def core(self, tid: int, message: Any = None) -> None:
+        """What inspect and core files need of a thread beside its memory; zeros but for what is given."""
+        core = pb.core_entry(mtype=pb.core_entry.X86_64) if message is None else message
+        for name in ("thread_info", "thread_core", "tc"):
+            getattr(core, name).SetInParent()
+        core.tc.task_state = 1
+        core.thread_core.creds.SetInParent()
+        core.ids.SetInParent()
+        write(self.path / f"core-{tid}.img", "CORE", [filled(core)])
+        write(self.path / f"fs-{tid}.img", "FS", [filled(pb.fs_entry())])
 
     def shared(self, id: int, entries: Sequence[Entry]) -> None:
         """Shared memory; the addresses are places in it."""
@@ -133,6 +165,7 @@ class ImageBuilder:
 
     def finish(self) -> Path:
         """Write what is about all processes; returns the folder."""
+        write(self.path / "inventory.img", "INVENTORY", [pb.inventory_entry(img_version=2)])
         write(self.path / "pstree.img", "PSTREE", self._processes)
         write(self.path / "files.img", "FILES", self._files)
         write(self.path / "memfd.img", "MEMFD_INODE", self._memfds)

@@ -206,7 +206,10 @@ class _Dump:
     def _mapped(self) -> Iterator[tuple[int, int, int, bytes]]:
         for mapping in self._memory.mappings:
             if mapping.file_id:
-                name = self._memory.name(mapping).encode("utf-8", "surrogateescape")
+                shown = self._memory.name(mapping)
+                name = (f"/{shown} (deleted)" if mapping.kind == "memfd" else shown).encode(
+                    "utf-8", "replace"
+                )
                 yield mapping.start, mapping.end, mapping.offset, name
 
     def contents(self) -> Iterator[_Content]:

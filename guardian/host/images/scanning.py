@@ -122,7 +122,7 @@ class Scanner:
         window: _Window | None = None
         while position < span.end and len(matches) < most:
             if window is None or position >= window.limit:
-                window = self._window(span.stretch, position, wanted, buffer)
+                window = self._window(span.stretch, position, min(wanted, span.end - position), buffer)
                 wanted = min(_WINDOW, wanted * 2)
             found = matcher.find(window.data, window.length, position - window.base, window.options)
             begin = found[0] + window.base if found is not None else window.limit
@@ -139,9 +139,12 @@ class Scanner:
                     continue
                 end = bounded
             if begin >= span.end:
-                return Found(matches, span.end)
+                position = span.end
+                continue
             matches.append((begin, end))
             position = max(end, begin + 1)
+        if position >= span.end:  # only a match reaches into the next span, not what was looked at
+            position = max(span.end, matches[-1][1] if matches else 0)
         return Found(matches, position)
 
     def _bounded(self, matcher: Matcher, window: _Window, begin: int) -> int:
@@ -155,7 +158,7 @@ class Scanner:
         """Bytes around a place: in the file where they lie side by side there, else put together in the buffer."""
         base = max(stretch.begin, position - self._expression.lookbehind)
         run = stretch.runs[stretch.place(base)]
-        most = position + max(wanted, self._reach + 1)
+        most = position + max(wanted, 1) + self._reach
         left = run.end - position
         if run.where is Where.PAGES and (left > max(self._reach, _WORTH) or run.end == stretch.end):
             end = min(run.end, most)

@@ -1,0 +1,151 @@
+"""`make bench-forensics`: looking into 1 GiB of memory in images, against grep on the same files.
+
+Exit status 0 only if every line keeps its bar. One run, interleaved, medians, warm cache.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from guardian.host.images.folder import Folder
+from guardian.host.images.processes import inspect
+from guardian.host.images.search import Search
+from tests.bench.__main__ import MEGABYTE, Line
+from tests.unit.image_builder import PAGE, Entry, ImageBuilder, Vma
+
+ROUNDS = 7
+_BASE = 0x7F0000000000
+_SIZE = 1 << 30
+NEEDLE = "needle-in-the-haystack"
+FIXED = (NEEDLE, '"value":-1')
+EXPRESSIONS = ("secret-[0-9]+=[a-z]{5}", "[A-Z]{6}[0-9]{4}", "(?:foo|bar|needle)-[0-9]{3}")
+
+
+def mixed(seed: int) -> bytes:
+    """4 MiB: random bytes, zeros, text and records, a MiB each; the needle once."""
+    source = random.Random(seed)
+    words = [bytes(source.choices(b"etaoinshrdlucmfwyp", k=source.randint(2, 9))) for _ in range(2000)]
+    text = b" ".join(source.choices(words, k=200_000))[:MEGABYTE].ljust(MEGABYTE, b"\n")
+    records = b"".join(b'%d:{"key":"user-%d","value":%d}\n' % (n, n * 7, n * n) for n in range(28_000))
+    odd = source.randbytes(MEGABYTE - 64) + b"\n" + NEEDLE.encode() + b"\n" + bytes(64)
+    return odd[:MEGABYTE] + bytes(MEGABYTE) + text + records[:MEGABYTE].ljust(MEGABYTE, b"\n")
+
+
+def build(folder: Path) -> Path:
+    """A checkpoint of one process with 1 GiB, in mappings of 64 MiB with a page between them."""
+    builder = ImageBuilder(folder)
+    size = 64 * MEGABYTE
+    starts = [_BASE + number * (size + PAGE) for number in range(_SIZE // size)]
+    mappings = [Vma(start, start + size) for start in starts]
+    builder.process(1, mappings, [Entry(start, mixed(n) * (size >> 22)) for n, start in enumerate(starts)])
+    builder.core(1)
+    return builder.finish()
+
+
+def measured(folder: Path, *task: str) -> tuple[float, float]:
+    """Seconds of a task in a process of its own, after its interpreter has started, and MiB of its anonymous memory."""
+    argv = [sys.executable, "-m", "tests.bench.forensics", str(folder), *task]
+    seconds, peak = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
+    return float(seconds), float(peak)
+
+
+def task(folder: Path, what: str, pattern: str = "") -> None:
+    """What is measured, and the peak of anonymous memory that the kernel counted meanwhile."""
+    peak = 0
+    ended = threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not ended.wait(0.01):
+            peak = max(peak, _anonymous())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    begun = time.perf_counter()
+    if what == "inspect":
+        inspect(Folder(folder))
+    else:
+        for _ in Search(Folder(folder), pattern.encode(), fixed=what == "fixed", context=32).hits():
+            pass
+    seconds = time.perf_counter() - begun
+    peak = max(peak, _anonymous())
+    ended.set()
+    watcher.join()
+    print(seconds, peak / MEGABYTE)
+
+
+def _anonymous() -> int:
+    line = next(each for each in Path("/proc/self/status").read_text().splitlines() if "RssAnon" in each)
+    return int(line.split()[1]) << 10
+
+
+def grep(folder: Path, how: str, pattern: str) -> float:
+    """Seconds of grep on the same pages; its output goes to a pipe, into /dev/null it would end at the first match."""
+    pages = [str(path) for path in sorted(folder.glob("pages-*.img"))]
+    begun = time.perf_counter()
+    subprocess.run(
+        ["grep", how, "--", pattern, *pages],
+        stdout=subprocess.PIPE,
+        check=False,
+        env={**os.environ, "LC_ALL": "C"},
+    )
+    return time.perf_counter() - begun
+
+
+def against_grep(folder: Path, how: str, option: str, patterns: Sequence[str]) -> Iterator[Line]:
+    """Search and grep in turn, the whole process of both."""
+    for pattern in patterns:
+        ours, theirs, peaks = [], [], []
+        for number in range(ROUNDS + 1):
+            begun = time.perf_counter()
+            _, peak = measured(folder, how, pattern)
+            whole = time.perf_counter() - begun
+            other = grep(folder, option, pattern)
+            if number:  # the first warms the cache
+                ours.append(whole)
+                theirs.append(other)
+                peaks.append(peak)
+        mine, its = statistics.median(ours), statistics.median(theirs)
+        note = f"{mine:.3f} s against grep {option} {its:.3f} s, medians of {ROUNDS} in turn"
+        yield Line(f"{how} {pattern}", mine / its, 1.5, "x", note)
+        yield Line("  its anonymous memory, at most", max(peaks), 100.0, "MiB")
+
+
+def inspecting(folder: Path) -> Iterator[Line]:
+    """The summary of the whole checkpoint."""
+    found = [measured(folder, "inspect") for _ in range(ROUNDS)]
+    seconds = statistics.median(seconds for seconds, _ in found)
+    yield Line("inspect of 1 GiB, after the interpreter's start", seconds, 0.5, "s")
+
+
+def main() -> int:
+    """Print the table."""
+    if len(sys.argv) > 1:
+        task(Path(sys.argv[1]), *sys.argv[2:])
+        return 0
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = build(Path(temporary) / "img")
+        print(f"{'':44} {'value':>8} {'':4} {'bar':>8}   verdict")
+        lines = []
+        for part in (
+            against_grep(folder, "fixed", "-aF", FIXED),
+            against_grep(folder, "regex", "-aP", EXPRESSIONS),
+            inspecting(folder),
+        ):
+            for line in part:
+                print(line, flush=True)
+                lines.append(line)
+    return 0 if all(line.kept for line in lines) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
