@@ -15,11 +15,12 @@ from typing import BinaryIO
 
 from guardian.faces import subject
 from guardian.faces.jobs import Status
-from guardian.host import durable
+from guardian.host import durable, filters
 from guardian.host.ledger import Checkpoint
 from guardian.model.errors import BadInput, GuardianError, NoCheckpoint, UnknownContainer
 from guardian.model.wording import escaped
-from guardian.work import files
+from guardian.work import export, files
+from guardian.work.export import Wanted
 from guardian.work.files import Found
 
 _REFUSALS = (BadInput, NoCheckpoint, UnknownContainer)
@@ -125,4 +126,36 @@ def _line(found: Found) -> str:
     return f"{found.source:8}{mode} {owner:12}{size:>12} {when:19} {escaped(found.path)}{link}"
 
 
-_COMMANDS = {"files": _files}
+def _export(options: argparse.Namespace) -> int:
+    with subject.opened(options.subject) as found:
+        return _export_of(found.checkpoint, options)
+
+
+def _export_of(checkpoint: Checkpoint, options: argparse.Namespace) -> int:
+    wanted = Wanted(options.with_image, options.volumes)
+    name = options.output or _name_for(checkpoint, options)
+    for remark in export.remarks(checkpoint, wanted):
+        print(f"guardianctl: {escaped(remark)}", file=sys.stderr)
+    with (
+        output(name) as file,
+        filters.encoded(file, compress=options.compress == "zstd", recipient=options.encrypt_to) as write,
+    ):
+        manifest = export.export(checkpoint, wanted, write)
+    if name != "-":
+        size = Path(name).stat().st_size
+        shown = {
+            "file": name,
+            "size": size,
+            "checkpoint": manifest.checkpoint,
+            "members": len(manifest.members),
+        }
+        print(json.dumps(shown, indent=1) if options.json else f"{escaped(name)}: {size} bytes")
+    return Status.DONE
+
+
+def _name_for(checkpoint: Checkpoint, options: argparse.Namespace) -> str:
+    name = f"{checkpoint.record().container.name}-{checkpoint.id}.tar"
+    return name + (".zst" if options.compress == "zstd" else "") + (".age" if options.encrypt_to else "")
+
+
+_COMMANDS = {"files": _files, "export": _export}

@@ -21,6 +21,17 @@ def add(command: _Command) -> None:
     how.add_argument("--take", metavar="PATH", help="write the content of one file to --output")
     how.add_argument("--tar", metavar="FILE", help="write them as a tar archive; - is standard output")
     made.add_argument("--output", "-o", default="-", metavar="FILE", help="for --take; - is standard output")
+    made = command("export", _run("export"), "one file with all that is needed to resume it elsewhere")
+    made.add_argument("subject", metavar="CONTAINER|CHECKPOINT", help="web (as it is now), web@2, an id")
+    made.add_argument(
+        "--output", "-o", metavar="FILE", help="default: NAME-CHECKPOINT.tar.zst; - is standard output"
+    )
+    made.add_argument("--with-image", action="store_true", help="the container's image too (docker save)")
+    made.add_argument("--volumes", default="none", metavar="none|all|NAME,...", help="default: none")
+    made.add_argument("--compress", choices=("zstd", "none"), default="zstd", help="default: zstd")
+    made.add_argument(
+        "--encrypt-to", default="", metavar="KEY", help="a public key of age's or ssh's, or a file with some"
+    )
 
 
 def _run(name: str) -> Callable[[argparse.Namespace], int]:

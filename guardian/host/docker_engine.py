@@ -116,6 +116,18 @@ class Engine:
         """A container as `docker inspect` shows it; raises UnknownContainer."""
         return dict(self._call(lambda: self._client.api.inspect_container(name_or_id), name_or_id))
 
+    def image(self, name_or_id: str) -> dict[str, Any]:
+        """An image as `docker image inspect` shows it; raises UnknownContainer where there is none."""
+        return dict(self._call(lambda: self._client.api.inspect_image(name_or_id), name_or_id))
+
+    def saved_image(self, name_or_id: str) -> Iterator[bytes]:
+        """`docker save`, in pieces."""
+        return iter(self._call(lambda: self._client.api.get_image(name_or_id), name_or_id))
+
+    def described(self) -> dict[str, Any]:
+        """`docker info`."""
+        return dict(self._call(self._client.api.info))
+
     def start(self, container_id: str, *, limit: float) -> None:
         """Start a container, for at most `limit` seconds; "already started" is success. Raises StartRefused.
 

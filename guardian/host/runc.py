@@ -131,6 +131,11 @@ def criu_version() -> tuple[int, ...]:
     raise CommandFailed("criu --version says no version", text[:100])
 
 
+def version() -> str:
+    """runc's version; raises CommandFailed."""
+    return next((line.split()[-1] for line in _told(binary(), "--version").splitlines() if line.split()), "")
+
+
 def unsupported() -> str:
     """Why no dump can work on this host, empty where it can."""
     if criu_version() < _MINIMUM_CRIU:
