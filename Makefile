@@ -89,7 +89,13 @@ bench-runtime: ## the price of standing in the way, against the bare runc; run i
 
 .PHONY: bench-forensics
 bench-forensics: ## looking into 1 GiB of memory, against grep; run it with nothing else running (needs 2 GiB in /tmp)
+	tests/need.sh $(PACKAGING)
 	venv=$(VENV); PYTHONPATH=$$(tests/pycriu.sh) $$venv/bin/python -m tests.bench.forensics
+
+.PHONY: fuzz-images
+fuzz-images: ## images damaged at random, 100,000 of them (ROUNDS=, SEED=)
+	tests/need.sh $(PACKAGING)
+	venv=$(VENV); PYTHONPATH=$$(tests/pycriu.sh) $$venv/bin/python -m tests.fuzz
 
 .PHONY: test-all
 test-all: ## everything, in turn, with a table at the end: some hours

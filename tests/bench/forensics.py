@@ -20,6 +20,7 @@ from guardian.host.images.folder import Folder
 from guardian.host.images.processes import inspect
 from guardian.host.images.search import Search
 from tests.bench.__main__ import MEGABYTE, Line
+from tests.bench.frozen import on_a_host
 from tests.unit.image_builder import PAGE, Entry, ImageBuilder, Vma
 
 ROUNDS = 7
@@ -140,6 +141,7 @@ def main() -> int:
             against_grep(folder, "fixed", "-aF", FIXED),
             against_grep(folder, "regex", "-aP", EXPRESSIONS),
             inspecting(folder),
+            on_a_host(),
         ):
             for line in part:
                 print(line, flush=True)
