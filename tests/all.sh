@@ -23,6 +23,7 @@ part() {
 
 part check make check
 part unit make unit
+part images make images
 part 'host forky' make host
 part 'host trixie' env HOST=trixie make host
 part 'host containerd store' env STORE=containerd make host
