@@ -23,6 +23,7 @@ part() {
 
 part check make check
 part unit make unit
+part images make images
 part 'host forky' make host
 part 'host trixie' env HOST=trixie make host
 part 'host containerd store' env STORE=containerd make host
@@ -31,5 +32,7 @@ part upgrade make test-upgrade
 part demo make demo
 part 'demo trixie' env HOST=trixie make demo
 part bench-runtime make bench-runtime
+part bench-forensics make bench-forensics
+part fuzz-images make fuzz-images
 printf '| part | command | verdict | tests | time |\n|---|---|---|---|---|\n%s' "$rows" | tee dist/test-all.md
 exit $failed
