@@ -13,7 +13,7 @@ Layout of a checkpoint, STORE/CONTAINER-ID/CHECKPOINT-ID/:
     result.json     what became of it, once that is known
     manifest.json   length and SHA-256 of each file that matters, once they are known
 
-STORE/CONTAINER-ID/last-number is the number of its last checkpoint.
+STORE/CONTAINER-ID/.last-number is the number of its last checkpoint.
 
 C (runtime/commit.c) and /bin/sh (guardian-hold, guardian-emergency) write to it as well: nothing here may need a lock.
 """
@@ -291,7 +291,7 @@ class Ledger:
 
 def _next_number(folder: Path) -> int:
     """The next number of a container's checkpoints; one is never used twice, whatever was removed."""
-    file = folder / "last-number"
+    file = folder / ".last-number"
     try:
         last = int(file.read_text())
     except (OSError, ValueError):
