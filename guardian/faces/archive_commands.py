@@ -13,15 +13,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from guardian.faces import subject
-from guardian.faces.jobs import Status
+from guardian.faces import subject, worker_client
+from guardian.faces.asking import job
+from guardian.faces.configuration import load_config
+from guardian.faces.jobs import Call, Status
 from guardian.host import durable, filters
 from guardian.host.ledger import Checkpoint
 from guardian.model.errors import BadInput, GuardianError, NoCheckpoint, UnknownContainer
 from guardian.model.wording import escaped
-from guardian.work import export, files
+from guardian.work import arrival, export, files, importing
+from guardian.work.arrival import Terms
 from guardian.work.export import Wanted
 from guardian.work.files import Found
+from guardian.work.host import Host
 
 _REFUSALS = (BadInput, NoCheckpoint, UnknownContainer)
 
@@ -158,4 +162,38 @@ def _name_for(checkpoint: Checkpoint, options: argparse.Namespace) -> str:
     return name + (".zst" if options.compress == "zstd" else "") + (".age" if options.encrypt_to else "")
 
 
-_COMMANDS = {"files": _files, "export": _export}
+def _import(options: argparse.Namespace) -> int:
+    host = Host.of(load_config())
+    terms = Terms(options.name, options.volumes == "use", options.force)
+    with (
+        _source(options.file) as file,
+        filters.decoded(file, identity=options.identity) as stream,
+        arrival.unpacked(host, stream, terms) as found,
+    ):
+        for remark in arrival.said(found):
+            print(f"guardianctl: {escaped(remark)}", file=sys.stderr)
+        made = importing.take_in(host, found, terms)
+    name = made.container.name
+    if options.resume:
+        if not options.json:
+            print(f"{escaped(name)}: imported", flush=True)
+        return job(worker_client.request(Call.RESTORE, (name,)), options)
+    if options.json:
+        shown = {"container_id": made.container.id, "name": name, "checkpoint": made.checkpoint.id}
+        print(json.dumps({**shown, "connections": made.connections}, indent=1))
+    else:
+        lost = f"; its {made.connections} connections will be closed" if made.connections else ""
+        print(f"{escaped(name)}: imported, it waits for guardianctl restore {escaped(name)}{lost}")
+    return Status.DONE
+
+
+@contextlib.contextmanager
+def _source(name: str) -> Iterator[BinaryIO]:
+    if name == "-":
+        yield sys.stdin.buffer
+        return
+    with Path(name).open("rb") as file:
+        yield file
+
+
+_COMMANDS = {"files": _files, "export": _export, "import": _import}

@@ -32,6 +32,19 @@ def add(command: _Command) -> None:
     made.add_argument(
         "--encrypt-to", default="", metavar="KEY", help="a public key of age's or ssh's, or a file with some"
     )
+    made = command("import", _run("import"), "make the container of an archive, waiting to be resumed")
+    made.add_argument("file", metavar="FILE", help="an archive of guardianctl export; - is standard input")
+    made.add_argument("--name", default="", help="another name for the container")
+    how = made.add_mutually_exclusive_group()
+    how.add_argument("--hold", action="store_true", help="let it wait for guardianctl restore (the default)")
+    how.add_argument("--resume", action="store_true", help="resume it at once")
+    made.add_argument(
+        "--volumes", choices=("new", "use"), default="new", help="use: those of the same name, as they are"
+    )
+    made.add_argument(
+        "--identity", default="", metavar="FILE", help="the key that an encrypted archive is for"
+    )
+    made.add_argument("--force", action="store_true", help="even where the same checkpoint runs or ran here")
 
 
 def _run(name: str) -> Callable[[argparse.Namespace], int]:

@@ -124,6 +124,13 @@ class Engine:
         """`docker save`, in pieces."""
         return iter(self._call(lambda: self._client.api.get_image(name_or_id), name_or_id))
 
+    def volume(self, name: str) -> dict[str, Any]:
+        """A volume as `docker volume inspect` shows it, empty where there is none."""
+        try:
+            return dict(self._call(lambda: self._client.api.inspect_volume(name), name))
+        except UnknownContainer:
+            return {}
+
     def described(self) -> dict[str, Any]:
         """`docker info`."""
         return dict(self._call(self._client.api.info))

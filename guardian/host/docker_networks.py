@@ -12,7 +12,7 @@ import docker.types
 from guardian.model.container import Attachment
 from guardian.model.errors import GuardianError
 
-_PREDEFINED = ("bridge", "host", "none", "default")
+PREDEFINED = ("bridge", "host", "none", "default")
 """Docker makes these itself, the first one with a new id at each of its starts."""
 _MADE_WITH = (
     *("Driver", "Options", "IPAM", "Internal", "Attachable", "Labels"),
@@ -43,7 +43,7 @@ def vanished(attachments: Sequence[Attachment], there: Collection[str]) -> list[
     return [
         item
         for item in attachments
-        if item.name not in _PREDEFINED and item.network_id and item.network_id not in there
+        if item.name not in PREDEFINED and item.network_id and item.network_id not in there
     ]
 
 
@@ -53,9 +53,21 @@ def make_anew(api: docker.APIClient, container_id: str, item: Attachment, there:
     Raises GuardianError where what the network was made with is not known or not to be had again, and dockerd's errors.
     """
     if item.name not in there:
-        _create(api, item)
+        create(api, item)
     # The container still names the old one's id, and dockerd starts it by that.
     api.disconnect_container_from_network(container_id, item.name, force=True)
+    connect(api, container_id, item)
+
+
+def endpoint(item: Attachment, container_id: str) -> dict[str, Any]:
+    """What was asked of a network, for another container than this one: its id is not to be an alias any more."""
+    asked = dict(item.endpoint)
+    asked["Aliases"] = [name for name in asked.get("Aliases") or () if name != container_id[:12]]
+    return asked
+
+
+def connect(api: docker.APIClient, container_id: str, item: Attachment) -> None:
+    """Connect a stopped container to a network as it was; raises dockerd's errors."""
     asked = item.endpoint.get("IPAMConfig") or {}
     api.connect_container_to_network(
         container_id,
@@ -69,7 +81,8 @@ def make_anew(api: docker.APIClient, container_id: str, item: Attachment, there:
     )
 
 
-def _create(api: docker.APIClient, item: Attachment) -> None:
+def create(api: docker.APIClient, item: Attachment) -> None:
+    """Make a network as it was; raises GuardianError where it is not known how, and dockerd's errors."""
     made_with = item.network
     taken_over = (made_with.get("ConfigFrom") or {}).get("Network")
     if made_with.get("Scope") != "local" or made_with.get("ConfigOnly") or taken_over:

@@ -10,6 +10,9 @@ Layout of a checkpoint, STORE/CONTAINER-ID/CHECKPOINT-ID/:
     dump.conf, restore.conf, script, tasks, proof, word.commit, word.void: for runtime/commit.c
     connections.json                        its TCP connections; conntrack, closing: what is done for them
     remarks         sentences to be said when it is restored
+    layer, container.json                   where its writable layer is, and how `docker inspect` shows it
+    rootfs-diff.tar, deleted.files          a snapshot's writable layer
+    origin          the id it had elsewhere, where it was imported
     result.json     what became of it, once that is known
     manifest.json   length and SHA-256 of each file that matters, once they are known
 
@@ -197,6 +200,13 @@ class Checkpoint:
             return [printable(line) for line in (self.folder / "remarks").read_text().splitlines()]
         except OSError:
             return []
+
+    def origin(self) -> str:
+        """The id of the checkpoint whose archive was imported; empty where it was taken here."""
+        try:
+            return (self.folder / "origin").read_text().strip()
+        except OSError:
+            return ""
 
     def decide(self, verdict: Verdict) -> Verdict:
         """Link a verdict unless there is one; returns the one that holds. Whoever links first has decided."""

@@ -63,6 +63,7 @@ def export(checkpoint: Checkpoint, wanted: Wanted, write: Write) -> Manifest:
         manifest = _manifest(checkpoint, record, inspection, wanted, engine)
         out = ArchiveWriter(write)
         _metadata(out, checkpoint, record, inspection)
+        out.json(archive.VOLUME_FACTS, {item.name: engine.volume(item.name) for item in manifest.volumes})
         _images(out, checkpoint)
         _layer(out, checkpoint)
         for volume in {item.name: item for item in manifest.volumes if item.included}.values():

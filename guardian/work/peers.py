@@ -70,6 +70,9 @@ def prepare(
     except BadInput as error:
         connections.prepare(checkpoint, ())
         return True, f"its connections were closed: {error}"
+    if checkpoint.origin():
+        connections.prepare(checkpoint, ())
+        return True, f"it was imported, its {len(found)} connections were closed" if found else ""
     if not found:
         connections.prepare(checkpoint, ())
         return not addresses_kept, "" if addresses_kept else "another address"
