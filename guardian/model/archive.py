@@ -36,7 +36,7 @@ MOST_NAME = 100
 """What the oldest tar header holds."""
 _NAME = re.compile(r"(?:checkpoint/|guardian/|guardian/volumes/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_CHECKPOINT = re.compile(r"[0-9]{8}T[0-9]{6}-[0-9a-f]{6}")
+_CHECKPOINT = re.compile(r"[0-9]{8}T[0-9]{6,9}-[0-9a-f]{6}")
 _VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 
 

@@ -85,8 +85,8 @@ if [ -n "$id" ]; then
     delete)
         # --force in two cases. A holder may have been killed and have left its container running (real runc refuses
         # that), or its container was never restored (real runc does not know it). And what a checkpoint has just killed
-        # is still frozen for a moment: real runc refuses a paused container, containerd keeps the dead task, and dockerd
-        # (26) takes the exit of that one for the exit of the restored container later (seen: restored, without network).
+        # is still frozen for a moment: real runc refuses a paused container, and containerd keeps the dead task, which the
+        # next start has to clear away (seen on Docker 26: the restored container's standard input ended).
         if [ -d "$run/holders/$id" ] || [ -e "$run/frozen/$id" ]; then
             for word; do
                 shift

@@ -13,6 +13,7 @@ from tests.machines.local import LocalMachine
 
 _PROGRAMS = Path(__file__).resolve().parents[1] / "programs"
 _CONFIGURATION = Path("/etc/guardian/guardian.toml")
+_KEPT = Path("/root/guardian.toml.kept")
 REDIS = "redis-server --save '' --enable-debug-command yes"
 COUNTER = """\
 import os, time
@@ -65,13 +66,16 @@ class Site:
 
     def set_up_guardian(self, text: str) -> None:
         """Have guardian work by this guardian.toml, until the test's end."""
+        self.machine.succeed(f"test -e {_KEPT} || cp {_CONFIGURATION} {_KEPT}")
         self.machine.write(str(_CONFIGURATION), text)
         self.machine.succeed("systemctl restart guardian-worker")
         self.machine.wait_until_succeeds("guardianctl list")
 
     def clean(self) -> None:
         """Away with what an earlier test left."""
-        self.machine.succeed(f"! rm {_CONFIGURATION} 2>/dev/null || systemctl restart guardian-worker")
+        self.machine.succeed(
+            f"! test -e {_KEPT} || {{ mv {_KEPT} {_CONFIGURATION} && systemctl restart guardian-worker; }}"
+        )
         self.machine.succeed(
             "systemctl reset-failed; systemctl start docker.service; systemctl unmask --runtime docker.service;"
             "rm -f /run/guardian/holds/* /run/guardian/tickets/*; docker ps -aq | xargs -r docker rm -f;"

@@ -42,7 +42,7 @@ def test_three_generations(site: Site) -> None:
 def test_containerd_keeps_no_task_of_what_died_frozen(site: Site) -> None:
     """As in a checkpoint before the worker has thawed it: runc deletes nothing frozen, the front lets it.
 
-    On Docker 26 the late end of such a task was taken for the end of the restored container, which lost its network.
+    Else containerd keeps the dead task, and the next start has to clear it away.
     """
     machine = site.machine
     begun = machine.succeed("date '+%F %T'").strip()
