@@ -234,25 +234,26 @@ def _has_content(volume: dict[str, Any]) -> bool:
 
 def _same(host: Host, engine: Arrivals, arrival: Arrival, terms: Terms) -> list[Checkpoint]:
     """Records of this very checkpoint. An image may run once: raises BadInput where it has or still may."""
-    own = arrival.manifest.checkpoint
+    own, old = arrival.manifest.checkpoint, arrival.container
     here = {container.id: container for container in engine.containers()}
     found = [item for item in host.ledger.all() if own in (item.id, item.origin())]
-    for checkpoint in found:
+    source = here.get(old.id)
+    problems = []
+    # The snapshot itself may be gone: one that was taken for an export is.
+    if source is not None and source.running and source.started_at == old.started_at:
+        problems.append(f"{source.name}, which it was taken of, goes on")
+    for checkpoint in (item for item in found if item.purpose() is Purpose.SUSPEND):
         container = here.get(checkpoint.container_id)
-        problem = ""
-        if checkpoint.purpose() is Purpose.SNAPSHOT:
-            if container is not None and container.running:
-                problem = f"{container.name}, which it was taken of, goes on"
-        elif _RAN & checkpoint.marks():
-            problem = "it has run already"
+        if _RAN & checkpoint.marks():
+            problems.append("it has run already")
         elif container is not None and checkpoint.restorable():
-            problem = f"it waits here to be resumed as {container.name}"
-        if problem and not terms.force:
-            raise BadInput(
-                f"checkpoint {own} must not run a second time",
-                problem,
-                hint="both would have the same keys and random numbers; --force does it all the same",
-            )
+            problems.append(f"it waits here to be resumed as {container.name}")
+    if problems and not terms.force:
+        raise BadInput(
+            f"checkpoint {own} must not run a second time",
+            problems[0],
+            hint="both would have the same keys and random numbers; --force does it all the same",
+        )
     return [item for item in found if item.restorable() and item.container_id not in here]
 
 
