@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import stat
 import tarfile
@@ -46,6 +47,7 @@ class Node:
         """Whether it says in an overlay's layer that a file below is deleted."""
         return stat.S_ISCHR(self.stat.st_mode) and self.stat.st_rdev == 0
 
+    @functools.cached_property
     def xattrs(self) -> dict[str, bytes]:
         """Its extended attributes, those of overlayfs too."""
         place = f"/proc/self/fd/{self.folder}/{self.name}"
@@ -132,6 +134,9 @@ class Tar:
         if info.type != tarfile.REGTYPE:
             self._put(_coded(info))
             return
+        if not info.size:
+            self._put(_coded(info))
+            return
         descriptor = node.open()
         try:
             self._add_content(info, descriptor, node)
@@ -208,7 +213,7 @@ def header(node: Node) -> tarfile.TarInfo | None:
         info.devmajor, info.devminor = os.major(seen.st_rdev), os.minor(seen.st_rdev)
     # Not the access time: reading the file changes it, and with it the length of what was counted.
     info.pax_headers = {"mtime": _time(seen.st_mtime_ns)}
-    for name, value in node.xattrs().items():
+    for name, value in node.xattrs.items():
         if not name.startswith(_HIDDEN_XATTRS):
             info.pax_headers[_XATTR + name] = value.decode("utf-8", "surrogateescape")
     return info
@@ -230,7 +235,39 @@ def _time(nanoseconds: int) -> str:
 
 
 def _coded(info: tarfile.TarInfo) -> bytes:
-    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    """A member's headers. The ordinary ones are put together here: a layer is copied while its container stands still,
+    and tarfile's own take half of that time where files are many (measured).
+    """
+    name = info.name + "/" * (info.type == tarfile.DIRTYPE)
+    ordinary = (
+        len(info.pax_headers) == 1
+        and name.isascii()
+        and info.linkname.isascii()
+        and max(len(name), len(info.linkname)) <= 100
+        and max(info.uid, info.gid) < 8**7
+        and info.size < 8**11
+        and not info.devmajor | info.devminor
+    )
+    if not ordinary:
+        return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    record = b" mtime=%s\n" % info.pax_headers["mtime"].encode()
+    length = len(record) + 2  # two digits, since a time is as long as it is
+    extended = b"%d%s" % (length, record)
+    own = _ustar(name, info.mode, info.uid, info.gid, info.size, info.type, info.linkname)
+    return _pax_header(length) + extended.ljust(BLOCK, b"\0") + own
+
+
+@functools.cache
+def _pax_header(length: int) -> bytes:
+    return _ustar("././@PaxHeader", 0, 0, 0, length, tarfile.XHDTYPE, "")
+
+
+def _ustar(name: str, mode: int, uid: int, gid: int, size: int, kind: bytes, link: str) -> bytes:
+    """A header of POSIX's ustar format, its time in the extended one."""
+    head = b"%s%07o\0%07o\0%07o\0%011o\0%011o\0" % (name.encode().ljust(100, b"\0"), mode, uid, gid, size, 0)
+    rest = kind + link.encode().ljust(100, b"\0") + b"ustar\x0000"
+    total = sum(head) + sum(rest) + 8 * ord(" ")
+    return (head + b"%06o\0 " % total + rest).ljust(BLOCK, b"\0")
 
 
 def _segments(descriptor: int, size: int) -> list[tuple[int, int]]:
