@@ -118,7 +118,7 @@ def nodes(layer: Layer, gone: Callable[[str], None]) -> Iterator[Node]:
             gone(node.path)
             continue
         if stat.S_ISDIR(node.stat.st_mode) or stat.S_ISREG(node.stat.st_mode):
-            names = node.xattrs()
+            names = node.xattrs
             for kind in _ELSEWHERE:
                 if {f"trusted.overlay.{kind}", f"user.overlay.{kind}"} & names.keys():
                     raise TreeError(f"{node.path!r} lies partly in another layer", f"overlay {kind}")
@@ -186,18 +186,34 @@ def write(layer: Layer, to: tree.Write | None) -> tuple[int, bytes]:
     return tar.finish(), deleted.coded()
 
 
+def check_size(layer: Layer, folder: Path, *, most: int = MOST) -> None:
+    """Raise TreeError where a layer is larger than `most` bytes or half of what the folder's disk has left."""
+    room = os.statvfs(folder)
+    most = min(most, room.f_bavail * room.f_frsize // 2)
+    length = 0
+    for node in tree.walk(layer.upper):
+        length += node.stat.st_blocks * tree.BLOCK
+        if length > most:
+            raise TreeError("the writable layer is too large to be copied", f"over {most >> 20} MiB")
+
+
 def keep(layer: Layer, folder: Path, *, most: int = MOST) -> None:
     """Copy a layer into a checkpoint's folder, not yet durable; raises TreeError with nothing left there.
 
-    `most`: bytes from which on it is not begun.
+    `most` is looked at again: it may have grown since `check_size`, which is for the time before the freeze.
     """
-    length, deleted = write(layer, None)
-    room = os.statvfs(folder)
-    if length > min(most, room.f_bavail * room.f_frsize // 2):
-        raise TreeError("the writable layer is too large to be copied", f"{length >> 20} MiB")
+    length = 0
     try:
-        with open(folder / DIFF, "xb", opener=_private) as file:
-            write(layer, file.write)
+        with open(folder / DIFF, "xb", buffering=tree.CHUNK, opener=_private) as file:
+
+            def bounded(data: bytes) -> None:
+                nonlocal length
+                length += len(data)
+                if length > most + most // 8:  # headers
+                    raise TreeError("the writable layer is too large to be copied", f"over {most >> 20} MiB")
+                file.write(data)
+
+            _, deleted = write(layer, bounded)
         (folder / DELETED).write_bytes(deleted)
     except (OSError, TreeError) as error:
         for name in (DIFF, DELETED):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import os
 import stat
 import tarfile
@@ -46,6 +47,7 @@ class Node:
         """Whether it says in an overlay's layer that a file below is deleted."""
         return stat.S_ISCHR(self.stat.st_mode) and self.stat.st_rdev == 0
 
+    @functools.cached_property
     def xattrs(self) -> dict[str, bytes]:
         """Its extended attributes, those of overlayfs too."""
         place = f"/proc/self/fd/{self.folder}/{self.name}"
@@ -132,6 +134,9 @@ class Tar:
         if info.type != tarfile.REGTYPE:
             self._put(_coded(info))
             return
+        if not info.size:
+            self._put(_coded(info))
+            return
         descriptor = node.open()
         try:
             self._add_content(info, descriptor, node)
@@ -208,7 +213,7 @@ def header(node: Node) -> tarfile.TarInfo | None:
         info.devmajor, info.devminor = os.major(seen.st_rdev), os.minor(seen.st_rdev)
     # Not the access time: reading the file changes it, and with it the length of what was counted.
     info.pax_headers = {"mtime": _time(seen.st_mtime_ns)}
-    for name, value in node.xattrs().items():
+    for name, value in node.xattrs.items():
         if not name.startswith(_HIDDEN_XATTRS):
             info.pax_headers[_XATTR + name] = value.decode("utf-8", "surrogateescape")
     return info

@@ -16,6 +16,8 @@ from guardian.model.states import Purpose
 
 INSPECTION = "container.json"
 """In a checkpoint's folder: the container as `docker inspect` showed it just before."""
+NOT_KEPT = "its files were not kept"
+"""How the remark on a snapshot without its layer begins."""
 _ENGINE_LIMIT = 5.0
 
 log = logging.getLogger("guardian.checkpoint")
@@ -29,12 +31,23 @@ def note(checkpoint: Checkpoint, container: Container, pid: int) -> None:
     """
     try:
         layer.note(checkpoint.folder, pid, container)
+        _look_at_size(checkpoint)
         if checkpoint.purpose() is Purpose.SNAPSHOT and docker_daemon.running_pid():
             with contextlib.closing(Engine(limit=_ENGINE_LIMIT)) as engine:
                 shown = engine.inspection(container.id)
             durable.write(checkpoint.folder / INSPECTION, json.dumps(shown, indent=1) + "\n")
     except (GuardianError, OSError, ValueError) as error:
         log.warning("%s: not all that an export needs is noted: %s", container.name, error)
+
+
+def _look_at_size(checkpoint: Checkpoint) -> None:
+    """A layer that is too large for a snapshot is not begun while its container stands still."""
+    found = layer.noted(checkpoint.folder)
+    if checkpoint.purpose() is Purpose.SNAPSHOT and found is not None:
+        try:
+            layer.check_size(found, checkpoint.folder)
+        except GuardianError as error:
+            checkpoint.remark(f"{NOT_KEPT}: {error}")
 
 
 def layer_of(checkpoint: Checkpoint) -> Layer | None:
@@ -55,6 +68,8 @@ def layer_of(checkpoint: Checkpoint) -> Layer | None:
 
 def keep_files(checkpoint: Checkpoint) -> None:
     """Copy the layer of a container that stands still and will go on; what fails becomes a remark."""
+    if any(text.startswith(NOT_KEPT) for text in checkpoint.remarks()):
+        return
     try:
         found = layer.noted(checkpoint.folder)
         if found is None:
@@ -62,4 +77,4 @@ def keep_files(checkpoint: Checkpoint) -> None:
         layer.keep(found, checkpoint.folder)
     except (GuardianError, OSError) as error:
         with contextlib.suppress(OSError):
-            checkpoint.remark(f"its files were not kept: {error}")
+            checkpoint.remark(f"{NOT_KEPT}: {error}")

@@ -93,7 +93,7 @@ def layer_problem(checkpoint: Checkpoint) -> str:
         return ""
     if checkpoint.purpose() is Purpose.SNAPSHOT:
         return next(
-            (text for text in checkpoint.remarks() if "files were not kept" in text), "it was not kept"
+            (text for text in checkpoint.remarks() if text.startswith(content.NOT_KEPT)), "it was not kept"
         )
     if not checkpoint.restorable():
         return "the container has run since, its layer is not as it was"

@@ -140,6 +140,13 @@ def _(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
     replaced(members, "rootfs-diff.tar", tarred(link, member("out/evil", b"evil")))
 
 
+@damage("a file deleted and there")
+def _(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
+    """Found out when the container is made already: all of it is taken back."""
+    replaced(members, "rootfs-diff.tar", tarred(member("evil", b"evil")))
+    replaced(members, "deleted.files", b'["evil"]')
+
+
 @damage("another proof")
 def _(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
     replaced(members, "guardian/proof", b"1 2 3\nx")

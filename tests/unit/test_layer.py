@@ -117,8 +117,9 @@ def test_too_large_leaves_nothing(upper: Layer, tmp_path: Path) -> None:
     (upper.upper / "file").write_bytes(bytes(100_000))
     kept = tmp_path / "kept"
     kept.mkdir()
-    with pytest.raises(tree.TreeError, match="too large"):
-        layer.keep(upper, kept, most=50_000)
+    for way in (layer.check_size, layer.keep):
+        with pytest.raises(tree.TreeError, match="too large"):
+            way(upper, kept, most=50_000)
     assert list(kept.iterdir()) == []
     layer.keep(upper, kept)
     with tarfile.open(kept / layer.DIFF) as archive:
