@@ -13,10 +13,10 @@ from tests.host.test_main_job import WAYS
 COUNTING = "i=0; while :; do i=$((i+1)); echo n=$i; sleep 0.01; done"
 
 
-def typed(site: Site, name: str, *texts: str, rows: int = 33, columns: int = 99) -> str:
-    """What a terminal shows when this is typed."""
+def typed(site: Site, name: str, *texts: str, rows: int = 33, columns: int = 99, until: str = "") -> str:
+    """What a terminal shows when this is typed; waits for `until`, which an overloaded machine takes its time for."""
     site.machine.copy_to(PROGRAMS / "attach.py", "/root/attach.py")
-    arguments = shlex.join([name, str(rows), str(columns), str(site.machine.slowness), *texts])
+    arguments = shlex.join([name, str(rows), str(columns), str(site.machine.slowness), until, *texts])
     return site.machine.succeed(f"python3 /root/attach.py {arguments}", unit=True)
 
 

@@ -1,6 +1,7 @@
-r"""attach.py CONTAINER ROWS COLUMNS QUIET TEXT...: types each TEXT at the container's terminal, prints what it shows.
+r"""attach.py CONTAINER ROWS COLUMNS QUIET UNTIL TEXT...: types each TEXT at a terminal, prints what it shows.
 
-What it shows is over when nothing has come for QUIET seconds.
+What it shows is over when nothing has come for QUIET seconds, and, where UNTIL is not empty, that has come, which may
+take a minute more.
 
 \n and \x03 in a TEXT are what they are in Python.
 """
@@ -11,6 +12,7 @@ import select
 import struct
 import sys
 import termios
+import time
 from pty import fork
 
 
@@ -27,7 +29,7 @@ def shown(terminal: int, quiet: float) -> bytes:
 
 def main() -> None:
     """Attach, type, detach."""
-    container, rows, columns, seconds, *texts = sys.argv[1:]
+    container, rows, columns, seconds, until, *texts = sys.argv[1:]
     quiet = float(seconds)
     pid, terminal = fork()
     if pid == 0:
@@ -36,6 +38,9 @@ def main() -> None:
     found = shown(terminal, quiet)
     for text in texts:
         os.write(terminal, text.encode().decode("unicode_escape").encode())
+        found += shown(terminal, quiet)
+    end = time.monotonic() + 60
+    while until.encode() not in found and time.monotonic() < end:
         found += shown(terminal, quiet)
     os.write(terminal, b"\x18")
     found += shown(terminal, quiet)

@@ -47,7 +47,7 @@ class Workload:
         unnoticed(self._outside, count=3)
         for name in ("inner", "outward"):
             self._talks_on(name)
-        assert "remember42" in typed(self._site, "shell", "echo $X\\n")
+        assert "remember42" in typed(self._site, "shell", "echo $X\\n", until="remember42")
 
     def _talks_on(self, name: str) -> None:
         before = self._logged(name)["requests"]
