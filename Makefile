@@ -36,6 +36,7 @@ check: ## style, types, the rules of the house, C and shell syntax
 
 .PHONY: unit
 unit: ## unit tests, in seconds
+	tests/need.sh zstd=zstd
 	venv=$(VENV); $$venv/bin/pytest -q --durations=3 tests/unit
 
 .PHONY: images

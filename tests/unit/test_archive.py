@@ -250,7 +250,6 @@ def test_lists_of_deleted_files(data: bytes) -> None:
         tree_put.deleted_in(data)
 
 
-@pytest.mark.skipif(shutil.which("zstd") is None, reason="zstd is not here")
 def test_compression_and_its_damage(tmp_path: Path) -> None:
     place = tmp_path / "file"
     with place.open("wb") as file, filters.encoded(file, compress=True, recipient="") as write:
