@@ -61,6 +61,9 @@ def take_in(host: Host, arrival: Arrival, terms: Terms) -> Imported:
             container = _make_container(engine, arrival, undo)
             _fill(engine, arrival, container)
             checkpoint = _commit(host, engine, arrival, container, undo)
+        except KeyboardInterrupt:
+            undo.run()
+            raise
         except (GuardianError, OSError, LookupError, TypeError, ValueError) as error:
             undo.run()
             if isinstance(error, GuardianError):
