@@ -51,7 +51,9 @@ def main(arguments: list[str]) -> int:
     except BrokenPipeError:
         return Status.FAILED  # whoever read it has seen enough
     except KeyboardInterrupt:
-        print("guardianctl: no longer waiting; the work goes on (guardianctl list)", file=sys.stderr)
+        goes_on = "no longer waiting; the work goes on (guardianctl list)"
+        told = goes_on if named in (*_AT_ONCE, "snapshot", "remove") else "interrupted"
+        print(f"guardianctl: {told}", file=sys.stderr)
         return Status.FAILED
 
 
