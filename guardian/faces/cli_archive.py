@@ -1,13 +1,12 @@
-"""guardianctl files, export and import: their arguments.
-
-What they do is in `archive_commands`, loaded only when one of them is asked for: it needs CRIU's Python library.
-"""
+"""guardianctl files, export and import: their arguments; what they do is in `archive_commands`."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
 from typing import Any
+
+from guardian.faces import archive_commands
 
 _Command = Callable[[str, Any, str], argparse.ArgumentParser]
 
@@ -49,8 +48,6 @@ def add(command: _Command) -> None:
 
 def _run(name: str) -> Callable[[argparse.Namespace], int]:
     def run(options: argparse.Namespace) -> int:
-        from guardian.faces import archive_commands  # noqa: PLC0415
-
         return archive_commands.run(name, options)
 
     return run
