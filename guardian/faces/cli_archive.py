@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from typing import Any
 
 from guardian.faces import archive_commands
+from guardian.faces.command import Command
 
-_Command = Callable[[str, Any, str], argparse.ArgumentParser]
 
-
-def add(command: _Command) -> None:
+def add(command: Command) -> None:
     """Add the commands."""
     made = command("files", _run("files"), "the files that a checkpoint keeps: list them, or take them out")
     made.add_argument("subject", metavar="CONTAINER|CHECKPOINT", help="web (as it is now), web@2, an id")

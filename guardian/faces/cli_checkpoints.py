@@ -5,16 +5,12 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
-from collections.abc import Callable
-from typing import Any
 
 from guardian.faces import store, table, worker_client
 from guardian.faces.asking import job
+from guardian.faces.command import Command
 from guardian.faces.jobs import MOST_NOTE, Call, Status
 from guardian.work import checkpoints
-
-Command = Callable[[str, Any, str], argparse.ArgumentParser]
-"""Registers a subcommand: its name, what runs it, and its meaning."""
 
 
 def add(command: Command) -> None:

@@ -8,16 +8,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from guardian.faces.command import Command
 from guardian.faces.jobs import Status
 from guardian.faces.subject import guarded
 from guardian.host.images import coredump
 from guardian.host.images.folder import Folder
-
-Command = Callable[[str, Any, str], argparse.ArgumentParser]
 
 
 def add(command: Command) -> None:

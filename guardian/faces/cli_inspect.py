@@ -5,15 +5,14 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from guardian.faces import subject, table
+from guardian.faces.command import Command
 from guardian.faces.jobs import Status
 from guardian.model.inspection import Inspection, OpenFile, Process
 from guardian.model.wording import printable
 from guardian.work import inspection
 
-Command = Callable[[str, Any, str], argparse.ArgumentParser]
 _SECTIONS = ("processes", "threads", "files", "sockets", "memory", "mounts", "environment")
 
 

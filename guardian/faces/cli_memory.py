@@ -11,8 +11,8 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
 
+from guardian.faces.command import Command
 from guardian.faces.jobs import Status
 from guardian.faces.subject import guarded
 from guardian.host.images.folder import Folder
@@ -22,7 +22,6 @@ from guardian.model.wording import printable
 from guardian.work import memory
 from guardian.work.memory import Finding, MappingShown, Shown
 
-Command = Callable[[str, Any, str], argparse.ArgumentParser]
 _ROW = 16
 _MOST = 1000
 _CONTEXT = 32

@@ -5,15 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
-from typing import Any
 
 from guardian.faces import store, table
+from guardian.faces.command import Command
 from guardian.faces.jobs import Status
 from guardian.model.errors import GuardianError
 from guardian.work import checkpoints, verify
-
-Command = Callable[[str, Any, str], argparse.ArgumentParser]
 
 
 def add(command: Command) -> None:

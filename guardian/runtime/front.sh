@@ -86,7 +86,7 @@ if [ -n "$id" ]; then
         # --force in two cases. A holder may have been killed and have left its container running (real runc refuses
         # that), or its container was never restored (real runc does not know it). And what a checkpoint has just killed
         # is still frozen for a moment: real runc refuses a paused container, and containerd keeps the dead task, which the
-        # next start has to clear away (seen on Docker 26: the restored container's standard input ended).
+        # next start has to clear away (beside it, on Docker 26, restored containers with -i ended: supposed, their input).
         if [ -d "$run/holders/$id" ] || [ -e "$run/frozen/$id" ]; then
             for word; do
                 shift

@@ -21,8 +21,7 @@ _NO_LIMIT = (1 << 64) - 1
 _STATES = {1: "running", 2: "dead", 3: "stopped", 6: "zombie"}  # criu/include/pstree.h, TASK_*
 _ARCHITECTURE = 1  # core_entry.march, X86_64
 _SECCOMP = ("disabled", "strict", "filter")
-_NO_HANDLER = ("default", "ignored")
-_ALIVE, _DEAD, _STOPPED = 1, 2, 3
+_ALIVE, _STOPPED = 1, 3
 
 
 def inspect(folder: Folder) -> Inspection:
