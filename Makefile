@@ -99,5 +99,5 @@ fuzz-images: ## images damaged at random, 100,000 of them (ROUNDS=, SEED=)
 	venv=$(VENV); PYTHONPATH=$$(tests/pycriu.sh) $$venv/bin/python -m tests.fuzz
 
 .PHONY: test-all
-test-all: ## everything, in turn, with a table at the end: some hours
+test-all: ## everything, in two lanes, with a table at the end: about two hours
 	tests/all.sh

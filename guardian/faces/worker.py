@@ -247,7 +247,7 @@ class Worker:
             chosen = [member for member in chosen if member.container.running]
         with self._claims.claim([member.container for member in chosen], "checkpoint"):
             caller.accept()
-            return checkpoint(
+            results = checkpoint(
                 self._host,
                 found.graph,
                 chosen,
@@ -257,6 +257,8 @@ class Worker:
                 say=caller.say,
                 given_up=goes_on,
             )
+            pending.until_noticed(results)
+        return results
 
     def _snapshot(self, request: Request, caller: Caller) -> list[Result]:
         """Of any container that is named, guarded or not; without a name of all guarded ones that run."""

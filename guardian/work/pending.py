@@ -24,6 +24,7 @@ log = logging.getLogger("guardian.pending")
 
 _COLD_LIMIT = 120.0
 _NOTICE_LIMIT = 30.0
+_PERSON_LIMIT = 10.0
 
 
 def sort_out(
@@ -68,6 +69,18 @@ def _noticed(host: Host, containers: Sequence[Container]) -> list[Container]:
             except GuardianError as error:
                 log.warning("%s: %s", container.name, error)
     return seen
+
+
+def until_noticed(results: Sequence[Result]) -> None:
+    """Return once dockerd knows that the saved containers ended: `compose up` right after would say that they run."""
+    for result in results:
+        if result.outcome == Outcome.SAVED:
+            try:
+                with contextlib.closing(Engine()) as engine:
+                    engine.wait_until_down(result.container_id, limit=_PERSON_LIMIT)
+            except GuardianError as error:
+                log.warning("%s: %s", result.name, error)
+                return
 
 
 def _is_of(checkpoint: Checkpoint, container: Container) -> bool:
