@@ -85,6 +85,7 @@ def _parser(named: str) -> argparse.ArgumentParser:
     how = made.add_mutually_exclusive_group()
     how.add_argument("--cold", action="store_true", help="start them anew (the default)")
     how.add_argument("--discard", action="store_true", help="leave them stopped")
+    made.add_argument("--force", action="store_true", help="even where another host has the container")
     for module, names in _LATER.items():
         if named not in _AT_ONCE and (named in names or named not in _NAMES):
             importlib.import_module(f"guardian.faces.{module}").add(command)
@@ -101,8 +102,10 @@ def _restore(options: argparse.Namespace) -> int:
 
 
 def _release(options: argparse.Namespace) -> int:
-    line = worker_client.request(Call.RELEASE, tuple(options.containers), start=not options.discard)
-    return job(line, options)
+    names = tuple(options.containers)
+    return job(
+        worker_client.request(Call.RELEASE, names, start=not options.discard, force=options.force), options
+    )
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -1,11 +1,12 @@
 """The worker's calls: each asks for one job, whose lines and results go back to the one who asked.
 
 Protocol on /run/guardian/worker.sock, JSON a line:
-    -> {"call": NAME, "containers": [NAME...], "start": BOOL, "note": TEXT, "plain": BOOL}
+    -> {"call": NAME, "containers": [NAME...], "start": BOOL, "force": BOOL, "note": TEXT, "plain": BOOL,
+        "move": {"id": HEX, "host": TEXT, "limit": SECONDS}}
     <- {"accepted": true}, {"say": TEXT}..., {"done": STATUS, "results": [...], "error": {"name":, "text":} | null}
 `containers` are checkpoints where those are removed; `leave_running`: what older clients say for the call snapshot.
 A call that is refused is never accepted; `list` and `find` (is there such a container, does it run) are answered at
-once. Lines of another kind are for clients to come.
+once. Lines of another kind are for clients to come. `depart` (with a move) is a conversation, `work/departure.py`.
 With "plain" (the units' small C client) the answers are `say TEXT`, `extend SECONDS`, `exit STATUS`.
 Statuses: 0 done, 1 failed, 3 partly, 4 refused.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import re
 from typing import Any
 
 from guardian.model.errors import BadInput
@@ -35,6 +37,8 @@ class Call(enum.Enum):
     REMOVE = "remove"
     RESTORE = "restore"
     RELEASE = "release"
+    DEPART = "depart"
+    ARRIVE = "arrive"
     ENGINE_STOPS = "engine-stops"
     ENGINE_DIED = "engine-died"
     ENGINE_IS_UP = "engine-is-up"
@@ -50,14 +54,30 @@ class Status(enum.IntEnum):
 
 
 @dataclasses.dataclass(frozen=True)
+class Move:
+    """Which move a call belongs to: its id, the other host, and the seconds that a frozen container waits at most."""
+
+    id: str
+    host: str
+    limit: float
+
+
+_NO_MOVE = Move("", "", 0.0)
+_MOVE_ID = re.compile(r"[0-9a-f]{32}")
+MOST_WAIT = 86400.0
+
+
+@dataclasses.dataclass(frozen=True)
 class Request:
     """One call as it came over the socket."""
 
     call: Call
     containers: tuple[str, ...]
     start: bool
+    force: bool
     note: str
     plain: bool
+    move: Move = _NO_MOVE
 
 
 def parse(text: str) -> Request:
@@ -67,7 +87,7 @@ def parse(text: str) -> Request:
         names = data.get("containers", [])
         if not isinstance(names, list) or not all(isinstance(item, str) and item for item in names):
             raise BadInput("the request does not parse", "containers must be a list of names")
-        flags = {key: data.get(key, False) for key in ("leave_running", "start", "plain")}
+        flags = {key: data.get(key, False) for key in ("leave_running", "start", "force", "plain")}
         for key, value in flags.items():
             if not isinstance(value, bool):
                 raise BadInput("the request does not parse", f"{key} must be true or false")
@@ -79,9 +99,17 @@ def parse(text: str) -> Request:
         call = Call(data["call"])
         if flags.pop("leave_running") and call is Call.CHECKPOINT:
             call = Call.SNAPSHOT
-        return Request(call, tuple(names), note=note, **flags)
+        move = _move(data["move"]) if call in (Call.DEPART, Call.ARRIVE) else _NO_MOVE
+        return Request(call, tuple(names), note=note, move=move, **flags)
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise BadInput("the request does not parse", str(error)) from error
+
+
+def _move(data: Any) -> Move:
+    found = Move(str(data["id"]), str(data["host"]), float(data["limit"]))
+    if not _MOVE_ID.fullmatch(found.id) or len(found.host) > 255 or not 0 < found.limit <= MOST_WAIT:
+        raise BadInput("the request does not parse", "move needs an id, a host and a limit")
+    return found
 
 
 def status_of(call: Call, results: list[Result]) -> Status:

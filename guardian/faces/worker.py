@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import logging
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 from guardian import __version__
 from guardian.faces import worker_inspect
+from guardian.faces.caller import LONGEST_LINE, Caller
 from guardian.faces.configuration import load_config
 from guardian.faces.jobs import Call, Request, Status, parse, status_of
 from guardian.host import docker_daemon, facts, gate, paths, runc, systemd
@@ -23,11 +22,12 @@ from guardian.host.docker_engine import Engine
 from guardian.model.config import Config, LogLevel, from_mapping
 from guardian.model.container import Container
 from guardian.model.errors import BadInput, EngineUnavailable, GuardianError, UnknownContainer
+from guardian.model.graph import build
 from guardian.model.outcome import Result
 from guardian.model.states import Purpose
-from guardian.model.wording import printable
 from guardian.work import checkpoints, engine_cycle, guarded, pending, recover, release, retention
 from guardian.work.checkpoint import checkpoint, goes_on
+from guardian.work.departure import Departure
 from guardian.work.hashing import Hashing
 from guardian.work.host import Budget, Claims, Host
 from guardian.work.overview import overview
@@ -36,9 +36,6 @@ from guardian.work.watch import Watch
 
 log = logging.getLogger("guardian.worker")
 
-_EXTENSION = 60
-"""Seconds asked of systemd again and again while a job of a unit runs; the job's own budget is its limit."""
-_EXTEND_EVERY = 20.0
 _LEVELS = {
     LogLevel.DEBUG: logging.DEBUG,
     LogLevel.INFO: logging.INFO,
@@ -46,71 +43,9 @@ _LEVELS = {
     LogLevel.WARNING: logging.WARNING,
     LogLevel.ERROR: logging.ERROR,
 }
-_NOT_DONE = 70
-"""Exit status for a unit whose call had no results at all: guardian-restore.service then calls the emergency unit."""
-_LONGEST_JOB = 1140.0
-"""Seconds after which no more time is asked for, whatever the job is doing: reboot.target forces after 30 minutes."""
 _TIDY_EVERY = 3600.0
 _PATIENCE = 120.0
 """Seconds that a job of systemd's waits for another one to end."""
-
-
-class Caller:
-    """The one who asked: gets lines, then the end. A caller that went away does not stop the work."""
-
-    def __init__(self, connection: socket.socket, *, plain: bool = False) -> None:
-        self._connection = connection
-        self.plain = plain
-        self._lock = threading.Lock()
-
-    def say(self, text: str) -> None:
-        """One line of progress, to the journal as well."""
-        text = printable(text)
-        log.info("%s", text)
-        if self.plain:
-            self._send(f"say guardian: {text}\n")
-        else:
-            self._send(json.dumps({"say": text}) + "\n")
-
-    @contextlib.contextmanager
-    def kept_waiting(self) -> Iterator[None]:
-        """Ask systemd for more time while the work goes on."""
-        ended = threading.Event()
-
-        def extend() -> None:
-            for _ in range(int(_LONGEST_JOB / _EXTEND_EVERY)):
-                if ended.wait(_EXTEND_EVERY):
-                    return
-                self._send(f"extend {_EXTENSION}\n")
-
-        if self.plain:
-            threading.Thread(target=extend, name="extend", daemon=True).start()
-        try:
-            yield
-        finally:
-            ended.set()
-
-    def accept(self) -> None:
-        """The call is not refused: its work begins."""
-        if not self.plain:
-            self._send(json.dumps({"accepted": True}) + "\n")
-
-    def end(self, status: Status, results: Any, error: GuardianError | None = None) -> None:
-        """The last answer."""
-        if self.plain:
-            if error is not None:
-                self._send(f"say guardian: {printable(str(error))}\n")
-            self._send(f"exit {status.value if error is None else _NOT_DONE}\n")
-            return
-        shown = None if error is None else {"name": error.name, "text": str(error)}
-        self._send(json.dumps({"done": status.value, "results": results, "error": shown}) + "\n")
-
-    def _send(self, text: str) -> None:
-        with self._lock:
-            try:
-                self._connection.sendall(text.encode())
-            except OSError:
-                return
 
 
 class Worker:
@@ -175,10 +110,10 @@ class Worker:
             log.error("the store cannot be used: %s", error)
 
     def _serve(self, connection: socket.socket) -> None:
-        caller = Caller(connection)
         with connection, connection.makefile("r", encoding="utf-8", errors="replace") as lines:
+            caller = Caller(connection, lines)
             try:
-                request = parse(lines.readline(1 << 20))
+                request = parse(lines.readline(LONGEST_LINE))
                 caller.plain = request.plain
                 self._answer(request, caller)
             except GuardianError as error:
@@ -208,6 +143,8 @@ class Worker:
             Call.REMOVE: self._remove,
             Call.RESTORE: self._restore,
             Call.RELEASE: self._release,
+            Call.DEPART: self._depart,
+            Call.ARRIVE: self._arrive,
             Call.ENGINE_STOPS: self._engine_stops,
             Call.ENGINE_DIED: self._engine_died,
             Call.ENGINE_IS_UP: self._engine_is_up,
@@ -287,6 +224,40 @@ class Worker:
             retention.tidy(self._host, member.container.id)
         return results
 
+    def _depart(self, request: Request, caller: Caller) -> list[Result]:
+        """Give containers, guarded or not, to another host; the one who asks brings them there."""
+        containers = self._containers()
+        named = {guarded.named(containers, name).id for name in request.containers}
+        found = guarded.find(containers, self._host.config, also=named)
+        chosen = [member for member in found.members if member.container.id in named]
+        move = request.move
+        with self._claims.claim([member.container for member in chosen], "migration"):
+            caller.accept()
+            results = checkpoint(
+                self._host,
+                found.graph,
+                chosen,
+                purpose=Purpose.SUSPEND,
+                by_person=True,
+                budget=Budget(self._host.config.checkpoint_budget + move.limit),
+                say=caller.say,
+                given_up=goes_on,
+                departure=Departure(move.id, move.host, move.limit, caller),
+            )
+            pending.until_noticed(results)
+        return results
+
+    def _arrive(self, request: Request, caller: Caller) -> list[Result]:
+        """Restore what another host still has, up to where it could run: its scripts wait for that host's word."""
+        containers = self._containers()
+        chosen = [guarded.named(containers, name) for name in request.containers]
+        with self._claims.claim(chosen, "migration"):
+            caller.accept()
+            ids = [item.id for item in chosen]
+            ready, results = pending.sort_out(self._host, containers, ids, say=caller.say, arriving=True)
+            alone = build([], [])  # they stood still together: nobody waits for anybody
+            return results + restore(self._host, alone, ready, stopping=self._stopping, say=caller.say)
+
     def _remove(self, request: Request, caller: Caller) -> list[Result]:
         if not request.containers:
             raise BadInput("no checkpoint is named")
@@ -311,7 +282,7 @@ class Worker:
         if not request.containers:
             chosen = [item for item in containers if gate.held(item.id)]
         with self._claims.claim(chosen, "release"):
-            release.refuse(self._host, chosen)
+            release.refuse(self._host, chosen, force=request.force)
             caller.accept()
             return release.release(self._host, chosen, start=request.start, say=caller.say)
 

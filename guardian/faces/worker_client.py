@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from guardian.faces.jobs import Call, Status
+from guardian.faces.jobs import Call, Move, Status
 from guardian.host import paths
 from guardian.model.errors import GuardianError
 
@@ -32,14 +32,25 @@ class Answer:
     error: tuple[str, str] | None
 
 
-def request(call: Call, containers: tuple[str, ...] = (), *, start: bool = False, note: str = "") -> bytes:
+def request(
+    call: Call,
+    containers: tuple[str, ...] = (),
+    *,
+    start: bool = False,
+    force: bool = False,
+    note: str = "",
+    move: Move | None = None,
+) -> bytes:
     """The line that asks for a call."""
-    data = {
+    data: dict[str, Any] = {
         "call": call.value,
         "containers": list(containers),
         "start": start,
+        "force": force,
         "note": note,
     }
+    if move is not None:
+        data["move"] = dataclasses.asdict(move)
     return json.dumps(data).encode() + b"\n"
 
 

@@ -43,11 +43,33 @@ def make_folders() -> None:
 
 def hold(container_id: str, name: str, checkpoint: Path) -> None:
     """Refuse every start of the container from now on, with a message that names the way out."""
-    shown = "".join(character for character in name if character.isalnum() or character in "_.-")
-    message = (
+    shown = _plain(name)
+    _hold(
+        container_id,
+        checkpoint,
         f"{REFUSAL}; "
-        f"guardianctl restore {shown} resumes it, guardianctl release --cold {shown} starts it anew"
+        f"guardianctl restore {shown} resumes it, guardianctl release --cold {shown} starts it anew",
     )
+
+
+def hold_departing(container_id: str, name: str, checkpoint: Path, host: str) -> None:
+    """Refuse every start because another host is about to run it, or does."""
+    way_out = f"guardianctl release --force {_plain(name)} starts it here all the same"
+    _hold(container_id, checkpoint, f"guardian: moved to {_plain(host)}, start refused; {way_out}")
+
+
+def hold_arriving(container_id: str, checkpoint: Path) -> None:
+    """Refuse every start until the host that it comes from has given it up."""
+    why = "its move to this host is undecided, start held; guardianctl migrate --resolve decides"
+    _hold(container_id, checkpoint, f"guardian: {why}")
+
+
+def _plain(text: str) -> str:
+    """What the front can put into a message of JSON."""
+    return "".join(character for character in text if character.isalnum() or character in "_.-@:")
+
+
+def _hold(container_id: str, checkpoint: Path, message: str) -> None:
     put(paths.HOLDS / container_id, f"format={FORMAT}\nmessage={message}\ncheckpoint={checkpoint}\n")
 
 

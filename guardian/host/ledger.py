@@ -15,6 +15,10 @@ Layout of a checkpoint, STORE/CONTAINER-ID/CHECKPOINT-ID/:
     origin          the id it had elsewhere, where it was imported
     result.json     what became of it, once that is known
     manifest.json   length and SHA-256 of each file that matters, once they are known
+    ledger/departing    its commit gives the container to another host: which move, which host
+    arrival         it came from another host: which move, which host, and for runtime/commit.c where to ask
+
+STORE/.moves/MOVE/ has the `verdict` of a move, one for all its members, where this host is the source.
 
 STORE/CONTAINER-ID/.last-number is the number of its last checkpoint.
 
@@ -33,72 +37,37 @@ import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from guardian.host import durable
-from guardian.model.container import Container, is_container_id
+from guardian.host.record import Record
+from guardian.model.container import is_container_id
 from guardian.model.errors import BadInput, StoreError
 from guardian.model.outcome import Result
-from guardian.model.states import FORMAT, Purpose, State, Verdict, readable, restorable, state_of
+from guardian.model.states import (
+    DEPARTING,
+    FORMAT,
+    Purpose,
+    State,
+    Verdict,
+    readable,
+    restorable,
+    state_of,
+)
 from guardian.model.wording import printable
 
 log = logging.getLogger("guardian.ledger")
 
+_MOVES = ".moves"
+ARRIVAL = "arrival"
+"""In a checkpoint's folder: how it came here, lines KEY=VALUE. Until it is marked ARRIVED its source may still run."""
+
 
 @dataclasses.dataclass(frozen=True)
-class Record:
-    """What is written down before anything is done. `taken` is wall-clock seconds, for people; `boot` the boot id.
+class Travel:
+    """How a checkpoint left or came: the move's id and the other host."""
 
-    `number` counts the container's checkpoints, 0 before one has been given; `note` is a person's, or empty.
-    """
-
-    container: Container
-    purpose: Purpose
-    taken: float
-    boot: str
-    group: tuple[str, ...]
-    cgroup: str
-    own_network: bool
-    oom_score_adj: int
-    by_person: bool
-    number: int = 0
-    note: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """A plain dictionary that `from_json` takes back."""
-        return {
-            "container": self.container.to_json(),
-            "purpose": self.purpose.value,
-            "taken": self.taken,
-            "boot": self.boot,
-            "group": list(self.group),
-            "cgroup": self.cgroup,
-            "own_network": self.own_network,
-            "oom_score_adj": self.oom_score_adj,
-            "by_person": self.by_person,
-            "number": self.number,
-            "note": self.note,
-        }
-
-    @classmethod
-    def from_json(cls, data: Any) -> Record:
-        """Raises BadInput for anything `to_json` would not have written."""
-        try:
-            return cls(
-                container=Container.from_json(data["container"]),
-                purpose=Purpose(data["purpose"]),
-                taken=float(data["taken"]),
-                boot=str(data["boot"]),
-                group=tuple(str(item) for item in data["group"]),
-                cgroup=str(data["cgroup"]),
-                own_network=bool(data["own_network"]),
-                oom_score_adj=int(data["oom_score_adj"]),
-                by_person=bool(data["by_person"]),
-                number=int(data.get("number", 0)),
-                note=str(data.get("note", "")),
-            )
-        except (TypeError, KeyError, ValueError) as error:
-            raise BadInput("a checkpoint's record does not parse", str(error)) from error
+    move: str
+    host: str
 
 
 class Checkpoint:
@@ -152,7 +121,7 @@ class Checkpoint:
     def verdict(self) -> Verdict | None:
         """What was decided, None where nothing was."""
         try:
-            return Verdict((self.marks_folder / "verdict").read_text().strip())
+            return Verdict((self._decision() or self.marks_folder / "verdict").read_text().strip())
         except (OSError, ValueError):
             return None
 
@@ -168,6 +137,10 @@ class Checkpoint:
             return Purpose.SNAPSHOT
 
     def restorable(self) -> bool:
+        """Whether it may be restored by itself: it is intact, and no other host may have it."""
+        return self.intact() and not self.undecided()
+
+    def intact(self) -> bool:
         """Whether it is made to be resumed, committed, and has never run."""
         try:
             os.listdir(self.marks_folder)
@@ -210,10 +183,53 @@ class Checkpoint:
 
     def decide(self, verdict: Verdict) -> Verdict:
         """Link a verdict unless there is one; returns the one that holds. Whoever links first has decided."""
-        with contextlib.suppress(FileExistsError):
-            os.link(self.folder / f"word.{verdict.value}", self.marks_folder / "verdict")
-        durable.sync_folder(self.marks_folder)
+        decision = self._decision()
+        if decision is not None:
+            verdict = self._link(verdict, decision)
+        self._link(verdict, self.marks_folder / "verdict")
         return self.verdict() or Verdict.VOID
+
+    def _link(self, verdict: Verdict, place: Path) -> Verdict:
+        with contextlib.suppress(FileExistsError):
+            os.link(self.folder / f"word.{verdict.value}", place)
+        durable.sync_folder(place.parent)
+        return self.verdict() or Verdict.VOID
+
+    def _decision(self) -> Path | None:
+        """Where the verdict of its move is; None where it does not depart."""
+        move = _lines(self.marks_folder / DEPARTING).get("move", "")
+        return self.folder.parent.parent / _MOVES / move / "verdict" if move else None
+
+    def depart(self, move: str, host: str) -> Path:
+        """Have its commit give the container to another host; returns where the verdict of the move will be."""
+        decision = self.folder.parent.parent / _MOVES / move / "verdict"
+        decision.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        durable.sync_folder(decision.parent.parent)
+        durable.write(
+            self.marks_folder / DEPARTING, f"format={FORMAT}\nmove={move}\nhost={printable(host)}\n"
+        )
+        return decision
+
+    def arrive(self, move: str, host: str, socket: Path, limit: int) -> None:
+        """Have it wait for the word of the host that it comes from: at `socket`, `limit` seconds at most."""
+        text = f"format={FORMAT}\nmove={move}\nhost={printable(host)}\nsocket={socket}\nlimit={limit}\n"
+        durable.write(self.folder / ARRIVAL, text)
+
+    def travel(self) -> Travel | None:
+        """The move it departs or has come with; None where it was always here."""
+        for place in (self.marks_folder / DEPARTING, self.folder / ARRIVAL):
+            found = _lines(place)
+            if found.get("move"):
+                return Travel(found["move"], found.get("host", ""))
+        return None
+
+    def undecided(self) -> bool:
+        """Whether it came from another host, which may still run the container."""
+        return (self.folder / ARRIVAL).exists() and State.ARRIVED.value not in self.marks()
+
+    def elsewhere(self) -> bool:
+        """Whether another host runs the container, or may: it must be held here, and not be restored."""
+        return self.state() is State.MOVED or (self.intact() and self.undecided())
 
     def result(self) -> Result | None:
         """What became of it, None where that is not known yet."""
@@ -294,9 +310,29 @@ class Ledger:
         """The newest checkpoint that may be restored."""
         return next((item for item in reversed(self.of(container_id)) if item.restorable()), None)
 
+    def elsewhere(self, container_id: str) -> Checkpoint | None:
+        """The newest checkpoint made to be resumed, where it says that another host has the container, or may."""
+        for item in reversed(self.of(container_id)):
+            if item.purpose() is Purpose.SUSPEND and item.state() is not State.VOID:
+                return item if item.elsewhere() else None
+        return None
+
+    def travelling(self, move: str) -> list[Checkpoint]:
+        """The checkpoints that depart or came with a move."""
+        return [item for item in self.all() if (found := item.travel()) is not None and found.move == move]
+
     def size(self) -> int:
         """Bytes of all images."""
         return sum(checkpoint.image_size() for checkpoint in self.all())
+
+
+def _lines(path: Path) -> dict[str, str]:
+    """The lines KEY=VALUE of a small file; empty where it is not there."""
+    try:
+        text = path.read_text()
+    except OSError:
+        return {}
+    return {key: value for key, _, value in (line.partition("=") for line in text.splitlines())}
 
 
 def _next_number(folder: Path) -> int:

@@ -297,6 +297,27 @@ def _lost(item: Connection, kept: Collection[str], on_host: Collection[Flow]) ->
     return ""
 
 
+def fates_elsewhere(
+    found: Iterable[Connection], *, kept: Collection[str], own_network: bool
+) -> tuple[Fate, ...]:
+    """What becomes of each on another host: those within the group go on, and those of an address that moves along.
+
+    What is lost has no conntrack entry any more: it was the old host's.
+    """
+    decided = []
+    for item in found:
+        lost = _lost(item, kept, ()) or _stays(item, own_network=own_network)
+        decided.append(Fate(dataclasses.replace(item, entry=None) if lost else item, lost))
+    return tuple(decided)
+
+
+def _stays(item: Connection, *, own_network: bool) -> str:
+    """Why a connection is one of the old host's: its address, or a port of it, is what the peer knows."""
+    if item.peer is Peer.CONTAINER and own_network:
+        return "goes through a port of the old host" if item.entry and item.entry.translated else ""
+    return "knows the old host's address" if item.entry is not None or not own_network else ""
+
+
 def closing(lost: Iterable[Fate]) -> str:
     """The filter with which `ss --kill` closes these sockets, in the container's namespace; empty for none."""
     return " or ".join(

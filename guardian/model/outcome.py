@@ -34,6 +34,9 @@ class Outcome(str):
     SAVED: ClassVar[Outcome]
     """Its checkpoint is complete: what a checkpoint comes to, where the others are what a restore comes to."""
 
+    MOVED: ClassVar[Outcome]
+    """Another host has it."""
+
 
 Outcome.RESUMED = Outcome("resumed")
 Outcome.COLD = Outcome("cold")
@@ -41,6 +44,7 @@ Outcome.STOPPED = Outcome("stopped")
 Outcome.FAILED = Outcome("failed")
 Outcome.SKIPPED = Outcome("skipped")
 Outcome.SAVED = Outcome("saved")
+Outcome.MOVED = Outcome("moved")
 
 _NEED_A_REASON = frozenset({Outcome.COLD, Outcome.STOPPED, Outcome.FAILED, Outcome.SKIPPED})
 

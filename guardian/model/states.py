@@ -36,7 +36,7 @@ class Verdict(enum.Enum):
 
 
 class State(enum.Enum):
-    """The states of a checkpoint. The first thirteen are the main line, in order; the others lie aside."""
+    """The states of a checkpoint. The first fourteen are the main line, in order; the others lie aside."""
 
     FROZEN = "frozen"
     LOCKED = "locked"
@@ -48,6 +48,7 @@ class State(enum.Enum):
     TICKETED = "ticketed"
     RESTORING = "restoring"
     PROVEN = "proven"
+    ARRIVED = "arrived"
     SPENT = "spent"
     RUNNING = "running"
     DONE = "done"
@@ -55,7 +56,11 @@ class State(enum.Enum):
     TAINTED = "tainted"
     ORPHANED = "orphaned"
     EXPIRED = "expired"
+    MOVED = "moved"
 
+
+DEPARTING = "departing"
+"""The mark, no state, of a record whose commit gives the container to another host (`moved`)."""
 
 MEANING: Mapping[State, str] = {
     State.FROZEN: "the cgroup is frozen",
@@ -68,6 +73,7 @@ MEANING: Mapping[State, str] = {
     State.TICKETED: "the next create may restore",
     State.RESTORING: "a create has taken the ticket",
     State.PROVEN: "the memory is back, nothing has run",
+    State.ARRIVED: "its source has given it up for this host",
     State.SPENT: "may have run, never restored again",
     State.RUNNING: "the container runs",
     State.DONE: "nothing is left to do",
@@ -75,6 +81,7 @@ MEANING: Mapping[State, str] = {
     State.TAINTED: "CRIU died in the middle",
     State.ORPHANED: "kept, belongs to no container any more",
     State.EXPIRED: "the hold ended by time",
+    State.MOVED: "another host has it, it is held here",
 }
 
 WAYS_OUT: Mapping[State, frozenset[State]] = {
@@ -83,17 +90,19 @@ WAYS_OUT: Mapping[State, frozenset[State]] = {
     # COMMITTED: a snapshot is written out once its container runs again.
     State.DUMPED: frozenset({State.DURABLE, State.COMMITTED, State.VOID, State.TAINTED}),
     State.DURABLE: frozenset({State.HELD, State.VOID, State.TAINTED}),
-    State.HELD: frozenset({State.COMMITTED, State.VOID, State.TAINTED}),
+    State.HELD: frozenset({State.COMMITTED, State.MOVED, State.VOID, State.TAINTED}),
     # VOID: it was thawed after the commit and has run. TAINTED: the same, with sockets left in repair mode.
     # DONE: a snapshot, which ran on.
     State.COMMITTED: frozenset({State.KILLED, State.DONE, State.VOID, State.TAINTED}),
     # SPENT, here and below: the container was started cold.
-    State.KILLED: frozenset({State.TICKETED, State.SPENT, State.ORPHANED, State.EXPIRED}),
+    # ARRIVED, here and below: it came from another host, which was asked once more.
+    State.KILLED: frozenset({State.TICKETED, State.ARRIVED, State.SPENT, State.ORPHANED, State.EXPIRED}),
     # KILLED: the ticket was withdrawn.
     State.TICKETED: frozenset({State.RESTORING, State.KILLED, State.SPENT, State.ORPHANED, State.EXPIRED}),
     # TICKETED, here and below: the restore failed before anything ran, and the image is still good.
     State.RESTORING: frozenset({State.PROVEN, State.TICKETED, State.SPENT, State.ORPHANED, State.EXPIRED}),
-    State.PROVEN: frozenset({State.SPENT, State.TICKETED, State.ORPHANED, State.EXPIRED}),
+    State.PROVEN: frozenset({State.ARRIVED, State.SPENT, State.TICKETED, State.ORPHANED, State.EXPIRED}),
+    State.ARRIVED: frozenset({State.SPENT, State.TICKETED, State.ORPHANED, State.EXPIRED}),
     State.SPENT: frozenset({State.RUNNING, State.DONE, State.ORPHANED}),
     State.RUNNING: frozenset({State.DONE}),
     State.DONE: frozenset(),
@@ -103,13 +112,20 @@ WAYS_OUT: Mapping[State, frozenset[State]] = {
     State.VOID: frozenset({State.TAINTED}),
     State.EXPIRED: frozenset({State.ORPHANED}),
     State.ORPHANED: frozenset(),
+    # A person has it started here all the same.
+    State.MOVED: frozenset({State.ORPHANED}),
 }
 
-_ASIDE = (State.VOID, State.ORPHANED, State.EXPIRED, State.TAINTED)
+_ASIDE = (State.VOID, State.ORPHANED, State.EXPIRED, State.TAINTED, State.MOVED)
 """The states aside, the latest first: where a ledger has several, the first one here counts."""
 
 _MAIN = tuple(state for state in State if state not in _ASIDE)
-_AFTER_COMMIT = frozenset({State.COMMITTED, State.KILLED, State.TICKETED, State.RESTORING, State.PROVEN})
+_AFTER_COMMIT = frozenset(
+    {
+        *(State.COMMITTED, State.KILLED, State.TICKETED),
+        *(State.RESTORING, State.PROVEN, State.ARRIVED),
+    }
+)
 _RAN = frozenset({State.SPENT, State.RUNNING, State.DONE})
 
 
@@ -125,12 +141,15 @@ def state_of(marks: Marks, verdict: Verdict | None) -> State:
     - The verdict is the commit, the mark `committed` alone is not: without a verdict nothing is later than
       `held`, except what says that the image may have run.
     - The verdict `void` makes the record void, unless it is tainted; the mark `void` ends that too.
+    - The commit of a record that departs is the end of it here.
     """
     for state in _ASIDE:
         if state.value in marks:
             return state
     if verdict is Verdict.VOID:
         return State.VOID
+    if verdict is Verdict.COMMIT and DEPARTING in marks:
+        return State.MOVED
     reached = [state for state in _MAIN if state.value in marks]
     if verdict is Verdict.COMMIT:
         reached.append(State.COMMITTED)

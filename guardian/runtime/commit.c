@@ -6,6 +6,8 @@
  * whoever links first has decided. Exit 0 lets CRIU kill; anything else makes it roll back.
  * post-restore: memory is back and nothing has run. Compare the address-space layout with the one of the dump, write
  * `proven` and `spent`, exit 0. CRIU kills what it made if this fails, and the image stays good.
+ * Two hosts: a container that departs has the verdict of its move, which all its members share; one that arrives waits
+ * between `proven` and `spent` until its source has given it up (`ledger/arrived`).
  * Every other action: exit 0.
  *
  * Sources: CRIU criu/cr-dump.c (post-dump), criu/cr-restore.c (post-restore), criu/action-scripts.c; `pre-resume` is
@@ -172,16 +174,16 @@ static int connect_worker(const char *path)
 	return fd;
 }
 
-/* wait_word tells the worker that the image is complete and returns 1 for "commit", 0 for anything else. */
-static int wait_word(const char *socket_path, int criu, long limit_ms)
+/* wait_word says how far it is and returns 1 where the answer is `wanted`; 0 for anything else, CRIU's end too. */
+static int wait_word(const char *socket_path, const char *said, const char *wanted, int criu, long limit_ms)
 {
 	struct pollfd events[2] = {{.events = POLLIN}, {.fd = criu, .events = POLLIN}};
 	long long end = monotonic_ms() + limit_ms;
 	char word[16] = "";
 	int fd = connect_worker(socket_path);
 
-	if (fd < 0 || write(fd, "dumped\n", 7) != 7) {
-		say("cannot reach the worker");
+	if (fd < 0 || write(fd, said, strlen(said)) != (ssize_t)strlen(said)) {
+		say("cannot reach whoever decides");
 		return 0;
 	}
 	events[0].fd = fd;
@@ -198,14 +200,36 @@ static int wait_word(const char *socket_path, int criu, long limit_ms)
 	}
 	if (read(fd, word, sizeof word - 1) <= 0)
 		return 0;
-	return !strcmp(word, "commit\n");
+	return !strcmp(word, wanted);
+}
+
+/*
+ * decide_move links the word onto the verdict of the move and returns the word that holds, or NULL. It is not taken back
+ * where it cannot be fsynced: another member may have read it. Nobody tells the other host before an fsync has worked.
+ */
+static const char *decide_move(const char *dir, const char *word, char *decision)
+{
+	char prepared[PATH_SIZE], text[16];
+
+	if (join_path(prepared, dir, word) < 0 || (link(prepared, decision) < 0 && errno != EEXIST)) {
+		say("cannot write the verdict of the move");
+		return NULL;
+	}
+	if (read_small(decision, text, sizeof text) <= 0)
+		return NULL;
+	*strrchr(decision, '/') = '\0';
+	if (sync_dir(decision) < 0)
+		say("cannot fsync the verdict of the move");
+	return strcmp(text, "commit\n") ? "word.void" : "word.commit";
 }
 
 /* decide links the word onto `ledger/verdict` unless a verdict is there, and returns whether the verdict is commit. */
-static int decide(const char *dir, const char *word)
+static int decide(const char *dir, const char *word, char *decision)
 {
 	char prepared[PATH_SIZE], taken_back[PATH_SIZE], verdict[PATH_SIZE], ledger[PATH_SIZE], text[16];
 
+	if (*decision && !(word = decide_move(dir, word, decision)))
+		return 0;
 	if (join_path(prepared, dir, word) < 0 || join_path(taken_back, dir, "word.void") < 0 || join_path(ledger, dir, "ledger") < 0 ||
 	    join_path(verdict, ledger, "verdict") < 0)
 		return 0;
@@ -213,7 +237,7 @@ static int decide(const char *dir, const char *word)
 		say("cannot write the verdict");
 		return 0;
 	}
-	if (sync_dir(ledger) < 0) {
+	if (sync_dir(ledger) < 0 && !*decision) {
 		/* Nobody has been killed yet and nobody reads the verdict before CRIU is gone: take it back. */
 		say("cannot fsync the ledger");
 		rename(taken_back, verdict);
@@ -224,7 +248,7 @@ static int decide(const char *dir, const char *word)
 
 static int post_dump(const char *dir)
 {
-	char path[PATH_SIZE], facts[PATH_SIZE * 4], cgroup[PATH_SIZE], socket_path[PATH_SIZE];
+	char path[PATH_SIZE], facts[PATH_SIZE * 4], cgroup[PATH_SIZE], socket_path[PATH_SIZE], decision[PATH_SIZE] = "";
 	pid_t criu = criu_pid();
 	int criu_fd = criu > 0 ? (int)syscall(SYS_pidfd_open, criu, 0) : -1;
 	struct pollfd criu_ended = {.fd = criu_fd, .events = POLLIN};
@@ -241,13 +265,17 @@ static int post_dump(const char *dir)
 		say("cannot read what the worker prepared");
 		return 1;
 	}
+	if (value_of(facts, "decision", decision, sizeof decision) == 0 && *decision != '/') {
+		say("the verdict of the move has no place");
+		return 1;
+	}
 	if (freeze(cgroup) < 0) {
 		say("cannot freeze");
 		return 1;
 	}
-	commit = wait_word(socket_path, criu_fd, 1000 * number_of(facts, "limit", 120));
+	commit = wait_word(socket_path, "dumped\n", "commit\n", criu_fd, 1000 * number_of(facts, "limit", 120));
 	commit = commit && is_frozen(cgroup) == 1 && tasks_live(dir) && poll(&criu_ended, 1, 0) == 0;
-	return decide(dir, commit ? "word.commit" : "word.void") ? 0 : 1;
+	return decide(dir, commit ? "word.commit" : "word.void", decision) ? 0 : 1;
 }
 
 /* proven compares start_code, start_stack and start_brk (fields 26, 28, 47 of proc(5) stat) with those of the dump. */
@@ -264,10 +292,29 @@ static int proven(const char *dir, const char *pid)
 	return !strcmp(proof, now);
 }
 
+/* given_up returns whether the container is this host's to run: it was always here, or its source has said so. */
+static int given_up(const char *dir, const char *ledger)
+{
+	char path[PATH_SIZE], facts[PATH_SIZE * 2], socket_path[PATH_SIZE], arrived[PATH_SIZE];
+
+	if (join_path(path, dir, "arrival") < 0 || join_path(arrived, ledger, "arrived") < 0)
+		return 0;
+	if (access(path, F_OK) < 0)
+		return errno == ENOENT;
+	if (access(arrived, F_OK) == 0)
+		return 1;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (read_small(path, facts, sizeof facts) <= 0 || value_of(facts, "socket", socket_path, sizeof socket_path) < 0)
+		return 0;
+	if (!wait_word(socket_path, "proven\n", "go\n", -1, 1000 * number_of(facts, "limit", 60)))
+		return 0;
+	return access(arrived, F_OK) == 0;
+}
+
 static int post_restore(const char *dir)
 {
 	char ledger[PATH_SIZE], verdict[PATH_SIZE], text[16], path[PATH_SIZE];
-	static const char *const forbidding[] = {"spent", "void", "orphaned", "expired", "tainted"};
+	static const char *const forbidding[] = {"spent", "void", "orphaned", "expired", "tainted", "departing"};
 
 	if (join_path(ledger, dir, "ledger") < 0 || join_path(verdict, ledger, "verdict") < 0)
 		return 1;
@@ -285,7 +332,15 @@ static int post_restore(const char *dir)
 		fprintf(stderr, "guardian: what came back is not what was dumped\n");
 		return 1;
 	}
-	if (write_durable(ledger, "proven", "format=1\n") < 0 || write_durable(ledger, "spent", "format=1\n") < 0) {
+	if (write_durable(ledger, "proven", "format=1\n") < 0) {
+		say("cannot write the ledger");
+		return 1;
+	}
+	if (!given_up(dir, ledger)) {
+		fprintf(stderr, "guardian: the host that it comes from has not given it up\n");
+		return 1;
+	}
+	if (write_durable(ledger, "spent", "format=1\n") < 0) {
 		say("cannot write the ledger");
 		return 1;
 	}

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Ends every hold: the container is started cold, its checkpoint becomes an orphan, and the ledger says so.
+# Ends every hold but of containers that another host has or may have: the container is started cold, its checkpoint becomes an orphan, and the ledger says so.
 # Run when guardian-restore.service has failed or has taken too long. Needs neither Python nor a docker client.
 
 run=/run/guardian
@@ -17,6 +17,10 @@ for hold in $run/holds/*; do
     while IFS= read -r line; do
         case $line in checkpoint=*) checkpoint=${line#checkpoint=} ;; esac
     done <"$hold"
+    if [ -e "$checkpoint/ledger/departing" ] || { [ -e "$checkpoint/arrival" ] && ! [ -e "$checkpoint/ledger/arrived" ]; }; then
+        echo "guardian: ${id%"${id#????????????}"}: not started, another host has it or may have it"
+        continue
+    fi
     # A holder that is restoring right now is no longer ours to judge: it has a limit of its own.
     rm -f "$run/tickets/$id"
     if [ -d "$checkpoint/ledger" ] && ! [ -e "$checkpoint/ledger/spent" ]; then

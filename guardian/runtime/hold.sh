@@ -30,10 +30,31 @@ has_ended() {
     return 1
 }
 
+# value KEY FILE: what the line KEY=VALUE of a file says.
+value() {
+    while IFS= read -r line; do
+        case $line in "$1="*) printf '%s\n' "${line#*=}" ;; esac
+    done <"$2"
+}
+
+# look_elsewhere CHECKPOINT: sets `elsewhere` to why no host but another may run it, and the verdict of a move.
+look_elsewhere() {
+    elsewhere=''
+    if [ -r "$1/ledger/departing" ]; then
+        elsewhere="moved to $(value host "$1/ledger/departing" | tr -cd 'A-Za-z0-9@._:-'), start refused"
+        verdict='' move=$(value move "$1/ledger/departing")
+        case $move in '' | *[!0-9a-f]*) return ;; esac
+        [ -r "$state/store/.moves/$move/verdict" ] && read -r verdict <"$state/store/.moves/$move/verdict"
+    elif [ -e "$1/arrival" ] && ! [ -e "$1/ledger/arrived" ]; then
+        elsewhere='its move to this host is undecided, start held; guardianctl migrate --resolve decides'
+    fi
+}
+
 for checkpoint in $state/store/*/*/; do
     checkpoint=${checkpoint%/}
     verdict='' format='' purpose=''
     [ -r "$checkpoint/ledger/verdict" ] && read -r verdict <"$checkpoint/ledger/verdict"
+    look_elsewhere "$checkpoint"
     [ -r "$checkpoint/format" ] && read -r format <"$checkpoint/format"
     [ -r "$checkpoint/purpose" ] && read -r purpose <"$checkpoint/purpose"
     [ "$verdict" = commit ] && [ "$format" = 1 ] && [ "$purpose" = suspend ] || continue
@@ -43,11 +64,12 @@ for checkpoint in $state/store/*/*/; do
     case $id in *[!0-9a-f]*) continue ;; esac
     [ ${#id} -eq 64 ] || continue
     if [ "$1" = notice ]; then
+        [ -z "$elsewhere" ] || continue
         name=$(sed -n 's/^  "name": "\([A-Za-z0-9_.-]*\)",$/\1/p' "$checkpoint/record.json" | head -n 1)
         echo "guardian: ${name:-$id} waits to be restored, and docker is not started: systemctl start docker"
         continue
     fi
-    if [ -n "$cold" ]; then
+    if [ -n "$cold" ] && [ -z "$elsewhere" ]; then
         printf 'format=1\nnote=%s\n' "$cold" >"$checkpoint/ledger/.orphaned.$$" &&
             mv "$checkpoint/ledger/.orphaned.$$" "$checkpoint/ledger/orphaned"
         rm -f "$state/fence/$id"
@@ -55,9 +77,10 @@ for checkpoint in $state/store/*/*/; do
         continue
     fi
     message='guardian: checkpoint pending, start held; guardianctl list shows it, guardianctl release --cold ends it'
+    [ -z "$elsewhere" ] || message="guardian: $elsewhere"
     printf 'format=1\nmessage=%s\ncheckpoint=%s\n' "$message" "$checkpoint" >"$run/holds/.$id" &&
         mv "$run/holds/.$id" "$run/holds/$id"
-    echo "guardian: ${id%"${id#????????????}"}: held"
+    echo "guardian: ${id%"${id#????????????}"}: ${elsewhere:-held}"
 done
 [ "$1" = notice ] || [ -z "$cold" ] || { /usr/libexec/docker-guardian/fence look; sync; }
 exit 0

@@ -17,7 +17,8 @@ from typing import Any
 from guardian.host import archive_reader, layer, tree_put
 from guardian.host.docker_arrivals import Arrivals
 from guardian.host.docker_networks import PREDEFINED
-from guardian.host.ledger import Checkpoint, Record
+from guardian.host.ledger import Checkpoint
+from guardian.host.record import Record
 from guardian.host.tar_reader import BadArchive, Readable
 from guardian.model import archive
 from guardian.model.archive import Manifest, Volume

@@ -20,6 +20,7 @@ from guardian.model.outcome import Outcome, Result
 from guardian.model.savable import refusals
 from guardian.model.states import Purpose
 from guardian.work.barrier import Barrier
+from guardian.work.departure import Departure
 from guardian.work.host import Budget, Host, Say
 from guardian.work.member import MemberCheckpoint
 
@@ -40,10 +41,16 @@ def checkpoint(
     say: Say,
     given_up: GiveUp,
     note: str = "",
+    departure: Departure | None = None,
 ) -> list[Result]:
-    """Checkpoint the chosen containers, group by group and all groups at once; returns one result for each."""
+    """Checkpoint the chosen containers, group by group and all groups at once; returns one result for each.
+
+    Those of a `departure` are one group, all or nothing, and given to another host where it takes them.
+    """
     wanted = {member.container.id: member for member in chosen}
     groups = [group for group in graph.groups() if wanted.keys() & set(group.members)]
+    if departure is not None:
+        groups = [Group(tuple(wanted), GroupPolicy.ALL_OR_NOTHING)]
     slots = threading.Semaphore(host.config.parallel or os.cpu_count() or 1)
     room = space.Room(host.config, host.ledger)
     results: list[Result] = []
@@ -55,7 +62,7 @@ def checkpoint(
             [wanted[item] for item in order],
             group,
             slots,
-            _Kind(purpose, by_person, note),
+            _Kind(purpose, by_person, note, departure),
             budget,
             room,
         ).run(say, given_up)
@@ -74,6 +81,7 @@ class _Kind:
     purpose: Purpose
     by_person: bool
     note: str
+    departure: Departure | None
 
 
 class _Group:
@@ -107,9 +115,12 @@ class _Group:
                 _give_up(dump, "another member of its group cannot be saved, and its group is all-or-nothing")
             ready = []
         if ready:
-            if self._kind.purpose is Purpose.SUSPEND:
+            departure = self._kind.departure
+            if self._kind.purpose is Purpose.SUSPEND and departure is None:
                 self._presync(ready)
             ready = self._stand_still(ready)
+            if departure is not None and ready:
+                departure.begin([(dump.container.name, dump.checkpoint) for dump in ready])
             self._dump(ready)
         results = []
         for member in self._members:
@@ -122,7 +133,10 @@ class _Group:
             else:
                 assert made is not None
                 result = made.result()
-                self._host.committed(made.checkpoint)
+                if result.outcome == Outcome.MOVED:
+                    _keep(made.checkpoint, result)
+                else:
+                    self._host.committed(made.checkpoint)
             say(self._line(result))
             results.append(result)
         return results
@@ -154,6 +168,7 @@ class _Group:
                         group=tuple(item.container.id for item in self._members),
                         by_person=self._kind.by_person,
                         note=self._kind.note,
+                        departure=self._kind.departure,
                     )
                 )
             except GuardianError as error:

@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from guardian.host import manifest
-from guardian.host.ledger import Checkpoint, Ledger, Record, remove
+from guardian.host.ledger import Checkpoint, Ledger, remove
+from guardian.host.record import Record
 from guardian.model import checkpoint_name
 from guardian.model.checkpoint_name import Named
 from guardian.model.errors import GuardianError, StoreError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import MEANING, Purpose, State
+from guardian.model.wording import printable
 from guardian.work.host import Host, Say
 
 
@@ -75,6 +77,10 @@ def meaning(checkpoint: Checkpoint) -> str:
     why = checkpoint.note(state)
     if checkpoint.restorable():
         return "waits to be restored"
+    travel = checkpoint.travel()
+    if travel is not None and checkpoint.elsewhere():
+        other = printable(travel.host)
+        return f"moved to {other}" if state is State.MOVED else f"its move here from {other} is undecided"
     if not (checkpoint.folder / "img" / "inventory.img").exists():
         return f"no images: {why or MEANING[state]}"
     if checkpoint.purpose() is Purpose.SNAPSHOT and state is State.DONE:
@@ -91,6 +97,12 @@ def delete(host: Host, names: Sequence[str], *, say: Say) -> list[Result]:
                 f"{item.named.shown()} waits to be restored",
                 "it is the container's memory",
                 hint=f"guardianctl release {item.record.container.name} gives it up",
+            )
+        if item.checkpoint.elsewhere():
+            raise StoreError(
+                f"{item.named.shown()} says that another host has the container",
+                "without it the container could be started here as well",
+                hint="docker rm the container first",
             )
         if item.checkpoint.purpose() is Purpose.SUSPEND and item.checkpoint.result() is None:
             raise StoreError(f"{item.named.shown()} is in use", "its checkpoint or restore is under way")

@@ -82,7 +82,7 @@ def _end_empty_holds(host: Host, containers: Sequence[Container], *, say: Say) -
     by_id = {container.id: container for container in containers}
     results = []
     for container_id in gate.holds():
-        if host.ledger.pending(container_id) is not None:
+        if host.ledger.pending(container_id) is not None or host.ledger.elsewhere(container_id) is not None:
             continue
         gate.lift(container_id)
         container = by_id.get(container_id)

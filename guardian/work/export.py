@@ -16,7 +16,8 @@ from guardian import __version__
 from guardian.host import layer, runc, tree
 from guardian.host.archive_writer import ArchiveWriter
 from guardian.host.docker_engine import Engine
-from guardian.host.ledger import Checkpoint, Record
+from guardian.host.ledger import Checkpoint
+from guardian.host.record import Record
 from guardian.host.tree import Write
 from guardian.model import archive, podman
 from guardian.model.archive import Manifest, Volume

@@ -19,14 +19,16 @@ from pathlib import Path
 from guardian.host import criu_config, durable, gate, netns, paths, proc, runc
 from guardian.host.cgroup import Cgroup
 from guardian.host.command import run
-from guardian.host.ledger import Checkpoint, Record
+from guardian.host.ledger import Checkpoint
+from guardian.host.record import Record
 from guardian.model.container import Container
 from guardian.model.errors import CannotSave, GuardianError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Aftermath, Purpose, State, Verdict
 from guardian.model.wording import printable
-from guardian.work import content, peers
+from guardian.work import content, peers, script
 from guardian.work.barrier import Barrier
+from guardian.work.departure import Departure
 from guardian.work.host import Budget, Host
 from guardian.work.settle import KILL_LIMIT, release_running, settle, void
 
@@ -61,6 +63,7 @@ class MemberCheckpoint:
         container: Container,
         known: runc.RuncContainer,
         checkpoint: Checkpoint,
+        departure: Departure | None = None,
     ) -> None:
         self.container = container
         self.checkpoint = checkpoint
@@ -72,6 +75,8 @@ class MemberCheckpoint:
         self._known = known
         self._cgroup = Cgroup(known.cgroup)
         self._purpose = checkpoint.purpose()
+        self._departure = departure
+        self._decision: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -85,6 +90,7 @@ class MemberCheckpoint:
         group: tuple[str, ...],
         by_person: bool,
         note: str = "",
+        departure: Departure | None = None,
     ) -> MemberCheckpoint:
         """Write the record; raises CannotSave or StoreError with nothing touched."""
         known = runc.state(container.id)
@@ -104,7 +110,10 @@ class MemberCheckpoint:
         )
         checkpoint = host.ledger.begin(record)
         content.note(checkpoint, container, known.pid)
-        return cls(host, budget, container, known, checkpoint)
+        made = cls(host, budget, container, known, checkpoint, departure)
+        if departure is not None:
+            made._decision = checkpoint.depart(departure.move, departure.host)
+        return made
 
     @property
     def root(self) -> Path:
@@ -163,7 +172,7 @@ class MemberCheckpoint:
             init=self._known.pid,
             pids=self._cgroup.pids(),
             own_network=self._known.own_network,
-            away=self._purpose is Purpose.SUSPEND,
+            away=self._purpose is Purpose.SUSPEND and self._departure is None,
         )
         network = 0
         if self._known.own_network and not self._known.network_is_path:
@@ -184,6 +193,8 @@ class MemberCheckpoint:
             except (GuardianError, OSError) as error:
                 self.reason = self.reason or str(error)
         finally:
+            if self._departure is not None:
+                self._departure.give_up(self.container.id)
             dumped.give_up(self.container.id)
             held.give_up(self.container.id)
             try:
@@ -233,9 +244,10 @@ class MemberCheckpoint:
         limit = int(self._budget.left(at_most=_MOST_SECONDS)) + 1
         durable.write(folder / "tasks", "".join(tasks))
         durable.write(folder / "proof", f"{init.start_code} {init.start_stack} {init.start_brk}\n")
-        durable.write(
-            folder / "script", f"cgroup={self._known.cgroup}\nsocket={self._socket}\nlimit={limit}\n"
-        )
+        text = f"cgroup={self._known.cgroup}\nsocket={self._socket}\nlimit={limit}\n"
+        if self._decision is not None:
+            text += f"decision={self._decision}\n"
+        durable.write(folder / "script", text)
 
     @property
     def _socket(self) -> Path:
@@ -256,10 +268,13 @@ class MemberCheckpoint:
                     self.checkpoint.folder / "work" / "runc.log",
                     leave_running=self._purpose is Purpose.SNAPSHOT,
                 )
-                script = self._await_image(listening)
+                limit = self._budget.left(at_most=self._host.config.container_timeout)
+                asking = script.await_image(
+                    self._process, listening, self.checkpoint.folder / "work", limit=limit
+                )
             finally:
                 slots.release()
-        with script:
+        with asking:
             self.times.dumped = time.monotonic()
             self._mark(State.DUMPED)
             word = Verdict.VOID
@@ -268,43 +283,36 @@ class MemberCheckpoint:
                 self._pass(dumped)
                 if self._purpose is Purpose.SNAPSHOT:
                     content.keep_files(self.checkpoint)
+                elif self._departure is not None:
+                    self._hand_over(self._departure)
                 else:
                     self._make_durable(writable)
                 self._pass(held)
                 word = Verdict.COMMIT
             finally:
-                script.sendall(f"{word.value}\n".encode())
+                asking.sendall(f"{word.value}\n".encode())
+                if self._departure is not None:
+                    self._hear_verdict(self._departure, asking)
+
+    def _hand_over(self, departure: Departure) -> None:
+        """Nothing of it need be durable here: until the commit it is a container that a power cut would end as well."""
+        gate.hold_departing(self.container.id, self.container.name, self.checkpoint.folder, departure.host)
+        self._mark(State.HELD)
+        departure.hand_over(self.container.id)
+        self.times.durable = time.monotonic()
+
+    def _hear_verdict(self, departure: Departure, asking: socket.socket) -> None:
+        """The script has decided when it ends; CRIU's kill need not be waited for by who waits for the verdict."""
+        asking.settimeout(KILL_LIMIT)
+        with contextlib.suppress(OSError):
+            asking.recv(1)
+        departure.decided(self.checkpoint)
 
     def _pass(self, barrier: Barrier) -> None:
         """Wait for the others; each of them has a limit of its own, so the barrier needs only the job's."""
         barrier.arrive(self.container.id)
         if not barrier.wait(limit=self._budget.left(at_most=_MOST_SECONDS)):
             raise CannotSave("another member of its group was given up", "its group is all-or-nothing")
-
-    def _await_image(self, listening: socket.socket) -> socket.socket:
-        """Wait until the script says that the image is complete; raises CannotSave with CRIU's own reason."""
-        process = self._process
-        assert process is not None
-        limit = self._budget.left(at_most=self._host.config.container_timeout)
-        ended = os.pidfd_open(process.pid)
-        try:
-            poller = select.poll()
-            poller.register(listening, select.POLLIN)
-            poller.register(ended, select.POLLIN)
-            ready = dict(poller.poll(limit * 1000))
-            if listening.fileno() in ready:
-                script, _ = listening.accept()
-                if script.recv(16) == b"dumped\n":
-                    return script
-                script.close()
-            if not ready:
-                raise CannotSave(f"the dump took longer than {limit:.0f} s")
-            work = self.checkpoint.folder / "work"
-            raise CannotSave(
-                runc.first_error(work / "dump.log") or _last_line(work / "runc.log") or "the dump failed"
-            )
-        finally:
-            os.close(ended)
 
     def _make_durable(self, writable: set[str]) -> None:
         """Files first, then the image: memory must not be newer than the files it belongs to."""
@@ -332,7 +340,9 @@ class MemberCheckpoint:
         self._socket.unlink(missing_ok=True)
         self.aftermath = settle(self.checkpoint, self._known, self.container, self.reason)
         if self.aftermath is not Aftermath.HELD and self._purpose is Purpose.SUSPEND:
-            self.reason = self.reason or self._why()
+            self.reason = self.reason or script.why(
+                self.checkpoint.folder / "work", "the dump was rolled back"
+            )
         self.times.ended = time.monotonic()
         self._keep_times()
 
@@ -358,15 +368,10 @@ class MemberCheckpoint:
             process.kill()
             process.wait()
 
-    def _why(self) -> str:
-        work = self.checkpoint.folder / "work"
-        return (
-            runc.first_error(work / "dump.log") or _last_line(work / "runc.log") or "the dump was rolled back"
-        )
-
     def result(self) -> Result:
         """What became of it, for the one who asked for the checkpoint."""
-        outcome = Outcome.FAILED if self.failed else Outcome.SAVED
+        good = Outcome.SAVED if self._departure is None else Outcome.MOVED
+        outcome = Outcome.FAILED if self.failed else good
         seconds = max(0.0, self.times.ended - self.times.frozen) if self.times.frozen else 0.0
         return Result(
             self.container.id, self.container.name, outcome, self.reason, seconds, self.checkpoint.id
@@ -388,11 +393,3 @@ def _wait_for_exit(pid: int, *, limit: float) -> None:
         select.select([descriptor], [], [], limit)
     finally:
         os.close(descriptor)
-
-
-def _last_line(path: Path) -> str:
-    try:
-        lines = path.read_text(errors="replace").strip().splitlines()
-    except OSError:
-        return ""
-    return lines[-1][-300:] if lines else ""

@@ -9,6 +9,7 @@ from guardian.host import gate, runc
 from guardian.model import addresses
 from guardian.model.container import Container
 from guardian.model.savable import refusals
+from guardian.model.states import State
 from guardian.model.wording import quoted
 from guardian.work import guarded
 from guardian.work.host import Host
@@ -32,7 +33,7 @@ def overview(host: Host, containers: Sequence[Container]) -> list[dict[str, Any]
             {
                 "id": container.id,
                 "name": container.name,
-                "state": _state(container, waits=pending is not None),
+                "state": _state(host, container, waits=pending is not None),
                 "savable": container.running and not reasons,
                 "reasons": reasons,
                 "problems": [
@@ -55,7 +56,10 @@ def _may_move(network: str) -> str:
     )
 
 
-def _state(container: Container, *, waits: bool) -> str:
+def _state(host: Host, container: Container, *, waits: bool) -> str:
+    away = None if container.running else host.ledger.elsewhere(container.id)
+    if away is not None:
+        return "moved" if away.state() is State.MOVED else "arriving"
     if gate.held(container.id) or (waits and not container.running):
         return "held"
     if container.paused:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from guardian.host import connections, facts, fence
-from guardian.host.ledger import Checkpoint, Record
+from guardian.host.ledger import Checkpoint
+from guardian.host.record import Record
 from guardian.model import labels
 from guardian.model.config import Config
-from guardian.model.connections import fates, said, to_fence
+from guardian.model.connections import fates, fates_elsewhere, said, to_fence
 from guardian.model.container import Container
 from guardian.model.errors import BadInput, GuardianError
 from guardian.model.labels import Connections
@@ -70,7 +71,8 @@ def prepare(
     except BadInput as error:
         connections.prepare(checkpoint, ())
         return True, f"its connections were closed: {error}"
-    if checkpoint.origin():
+    travelled = checkpoint.travel() is not None
+    if checkpoint.origin() and not travelled:
         connections.prepare(checkpoint, ())
         return True, f"it was imported, its {len(found)} connections were closed" if found else ""
     if not found:
@@ -80,7 +82,11 @@ def prepare(
         why = "another address" if not addresses_kept else "guardian.connections=close"
         connections.prepare(checkpoint, ())
         return True, f"{why}, its {len(found)} connections were closed"
-    decided = fates(found, kept={*kept, record.container.name}, on_host=connections.on_host())
+    names = {*kept, record.container.name}
+    if travelled:
+        decided = fates_elsewhere(found, kept=names, own_network=record.own_network)
+    else:
+        decided = fates(found, kept=names, on_host=connections.on_host())
     connections.prepare(checkpoint, decided)
     return False, said(decided)
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from guardian.host import docker_networks, facts, gate
 from guardian.host.docker_engine import Engine
-from guardian.host.ledger import Checkpoint, Record
+from guardian.host.ledger import Checkpoint
+from guardian.host.record import Record
 from guardian.model.container import Container
 from guardian.model.errors import GuardianError
 from guardian.model.outcome import Outcome, Result
@@ -28,12 +29,13 @@ _PERSON_LIMIT = 10.0
 
 
 def sort_out(
-    host: Host, containers: Sequence[Container], ids: Sequence[str], *, say: Say
+    host: Host, containers: Sequence[Container], ids: Sequence[str], *, say: Say, arriving: bool = False
 ) -> tuple[list[Pending], list[Result]]:
     """Look at the newest checkpoint of each id: what may be restored, and results for what ended another way.
 
     A container that was removed, or started by anybody meanwhile, makes its checkpoint an orphan or spent; one that
-    was stopped because it could not be saved is started cold here.
+    was stopped because it could not be saved is started cold here. What another host has, or may have, is left alone,
+    unless it is `arriving`: then its restore waits for that host's word.
     """
     known = {container.id: container for container in containers}
     for container in _noticed(host, [known[item] for item in ids if item in known]):
@@ -45,6 +47,8 @@ def sort_out(
         if checkpoint is None:
             continue
         try:
+            if container_id in known and checkpoint.elsewhere() and not (arriving and checkpoint.intact()):
+                continue
             found = _look(host, checkpoint, known.get(container_id))
         except (GuardianError, OSError) as error:
             found = _not_understood(checkpoint, known.get(container_id), error)
@@ -74,7 +78,7 @@ def _noticed(host: Host, containers: Sequence[Container]) -> list[Container]:
 def until_noticed(results: Sequence[Result]) -> None:
     """Return once dockerd knows that the saved containers ended: `compose up` right after would say that they run."""
     for result in results:
-        if result.outcome == Outcome.SAVED:
+        if result.outcome in (Outcome.SAVED, Outcome.MOVED):
             try:
                 with contextlib.closing(Engine()) as engine:
                     engine.wait_until_down(result.container_id, limit=_PERSON_LIMIT)
@@ -132,7 +136,7 @@ def _look(host: Host, checkpoint: Checkpoint, container: Container | None) -> Pe
         if container.running and container.started_at == record.container.started_at:
             return None  # a checkpoint in the making, or one that was rolled back and is being looked at
         return _started_without_us(checkpoint, container)
-    if checkpoint.restorable():
+    if checkpoint.intact():
         stale = _stale(host, record, container)
         if stale:
             checkpoint.mark(State.ORPHANED, stale)

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from guardian.host import gate
 from guardian.model.container import Container
-from guardian.model.errors import NoCheckpoint
+from guardian.model.errors import BadInput, NoCheckpoint
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import State
+from guardian.model.wording import quoted
 from guardian.work.checkpoint import line
 from guardian.work.host import Host, Say
 from guardian.work.restore import cold
@@ -16,9 +17,24 @@ from guardian.work.restore import cold
 _COLD_LIMIT = 120.0
 
 
-def refuse(host: Host, containers: Sequence[Container]) -> None:
-    """Raises NoCheckpoint where one is neither held nor has a checkpoint: there is nothing to release."""
+def refuse(host: Host, containers: Sequence[Container], *, force: bool) -> None:
+    """Raises NoCheckpoint where one is neither held nor has a checkpoint: there is nothing to release.
+
+    Raises BadInput where another host has it or may have it, unless `force`.
+    """
     for container in containers:
+        away = host.ledger.elsewhere(container.id)
+        if away is not None and not force:
+            travel = away.travel()
+            other = quoted(travel.host) if travel else "another host"
+            moved = away.state() is State.MOVED
+            raise BadInput(
+                f"{container.name} was moved to {other}" if moved else f"{container.name} comes from {other}",
+                "it may run there",
+                hint="docker rm, or --force"
+                if moved
+                else f"guardianctl migrate --resolve {container.name}, or --force",
+            )
         if not gate.held(container.id) and host.ledger.pending(container.id) is None:
             raise NoCheckpoint(f"{container.name} is not held", "there is nothing to release")
 
@@ -28,7 +44,7 @@ def release(host: Host, containers: Sequence[Container], *, start: bool, say: Sa
     results = []
     for container in containers:
         reason = "released by hand"
-        pending = host.ledger.pending(container.id)
+        pending = host.ledger.pending(container.id) or host.ledger.elsewhere(container.id)
         gate.withdraw(container.id)
         if pending is not None:
             pending.mark(State.ORPHANED, reason)

@@ -15,7 +15,8 @@ from guardian.host import connections, criu_config, docker_daemon, durable, fact
 from guardian.host.announcements import Announcements
 from guardian.host.cgroup import Cgroup
 from guardian.host.docker_engine import Engine
-from guardian.host.ledger import Checkpoint, Record
+from guardian.host.ledger import Checkpoint
+from guardian.host.record import Record
 from guardian.model.container import Container
 from guardian.model.errors import EngineUnavailable, GuardianError, UnknownContainer
 from guardian.model.graph import Graph, address_order
@@ -126,6 +127,8 @@ class _Restore:
             key: self._results[key].outcome if key in self._results else None for key in self._pending
         }
         names = {self._pending[key].container.name for key, outcome in outcomes.items() if outcome in away}
+        if any(item.checkpoint.travel() is not None for item in self._pending.values()):
+            return names  # a container of this host is another one, though it may have a peer's name
         return names | {container.name for container in facts.kept()}
 
     def _wait_for_dependencies(self, container_id: str) -> None:
@@ -185,13 +188,15 @@ class _Start:
     def finish(self, left: float) -> Result:
         """Let it run, and look what came of it."""
         notes = [self._let_run(addresses_kept=True)]
-        if self._error and self._checkpoint.restorable() and self._address_is_gone():
+        if self._error and self._checkpoint.intact() and self._address_is_gone():
             self.begin()
             notes = [self._let_run(addresses_kept=False)]
         if self._waits_for_another_engine():
             self._end_half_restored()
-            if self._checkpoint.restorable():
+            if self._checkpoint.intact():
                 return waits(self.container, self._checkpoint)
+        if self._checkpoint.elsewhere():
+            return self._not_given_up()
         if self._error or State.SPENT.value not in self._checkpoint.marks():
             return self.start_cold(self._reason(), left)
         self._checkpoint.mark(State.RUNNING)
@@ -204,6 +209,8 @@ class _Start:
 
     def start_cold(self, reason: str, left: float) -> Result:
         """Start the container anew; its checkpoint is kept as an orphan. The hold ends either way."""
+        if self._checkpoint.elsewhere():
+            return self._not_given_up()
         gate.withdraw(self.container.id)
         try:
             self._checkpoint.mark(State.ORPHANED, reason)
@@ -211,6 +218,15 @@ class _Start:
             reason += f"; and the ledger cannot be written: {error}"
         gate.lift(self.container.id)
         return self._keep(*cold(self.container, reason, left))
+
+    def _not_given_up(self) -> Result:
+        """The host that it comes from has not said its word: nothing has run, and it may still run there."""
+        self._end_half_restored()
+        gate.hold_arriving(self.container.id, self._checkpoint.folder)
+        reason = f"its move here is undecided: {self._reason()}"
+        return Result(
+            self.container.id, self.container.name, Outcome.SKIPPED, reason, 0.0, self._checkpoint.id
+        )
 
     def _end_half_restored(self) -> None:
         """Nobody answers for the container any more: end its holder, and what CRIU may have made."""
@@ -220,7 +236,7 @@ class _Start:
     def _waits_for_another_engine(self) -> bool:
         """dockerd went away and nothing has run: hold and ledger stay, the next dockerd's restore takes it up."""
         gone = self._engine_gone or (self._error and not docker_daemon.running_pid())
-        return bool(gone) and self._checkpoint.restorable()
+        return bool(gone) and self._checkpoint.intact()
 
     def _let_run(self, *, addresses_kept: bool) -> str:
         """Open the gate and wait for dockerd's answer; returns what is to be said of the connections."""

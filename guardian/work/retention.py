@@ -50,7 +50,7 @@ def _look(checkpoint: Checkpoint) -> Kept:
         age = time.time() - checkpoint.record().taken
     except GuardianError:
         age = 0.0  # another format, or damaged: not ours to judge
-    return Kept(state, purpose, complete and not checkpoint.restorable(), age, checkpoint.image_size())
+    return Kept(state, purpose, complete and not checkpoint.intact(), age, checkpoint.image_size())
 
 
 def _apply(checkpoint: Checkpoint, keep: Keep) -> None:

@@ -34,6 +34,8 @@ def settle(
         return Aftermath.HELD
     # What was asked of the cgroup, not what it reports: a dying one is populated and no longer frozen.
     what = aftermath(verdict, alive=cgroup.populated(), frozen=cgroup.asked_to_freeze())
+    if what is Aftermath.RAN_ON and verdict is Verdict.COMMIT and checkpoint.travel() is not None:
+        what = Aftermath.KILL  # another host has it: what runs here is the second copy
     if what is Aftermath.KILL:
         cgroup.kill(limit=KILL_LIMIT)
         what = Aftermath.HELD

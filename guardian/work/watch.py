@@ -10,6 +10,7 @@ import time
 from guardian.host import docker_daemon, facts, gate
 from guardian.host.docker_engine import Engine, Events
 from guardian.model.errors import GuardianError, UnknownContainer
+from guardian.model.states import State
 from guardian.work import engine_cycle, guarded, pending
 from guardian.work.checkpoint import line
 from guardian.work.host import Claims, Host
@@ -68,13 +69,15 @@ class Watch:
             return
         busy = self._claims.claimed()
         for container_id in holds:
-            if container_id in busy or self._by_person(container_id):
+            if container_id in busy or self._has_no_end(container_id):
                 continue
             self._held_for[container_id] = self._held_for.get(container_id, 0.0) + _COUNT_EVERY
             if self._held_for[container_id] >= self._host.config.hold_expiry:
                 self._expire(container_id)
 
-    def _by_person(self, container_id: str) -> bool:
+    def _has_no_end(self, container_id: str) -> bool:
+        if self._host.ledger.elsewhere(container_id) is not None:
+            return True
         checkpoint = self._host.ledger.pending(container_id)
         try:
             return checkpoint is not None and checkpoint.record().by_person
@@ -124,11 +127,18 @@ class Watch:
             with self._lock:
                 self._events = None
 
+    def _orphan(self, container_id: str) -> None:
+        """A container that was removed needs no record any more of having been moved."""
+        checkpoint = self._host.ledger.elsewhere(container_id)
+        if checkpoint is not None:
+            checkpoint.mark(State.ORPHANED, "the container was removed")
+
     def _keep(self, engine: Engine, container_id: str) -> None:
         try:
             container = engine.container(container_id)
         except UnknownContainer:
             facts.forget(container_id)
+            self._orphan(container_id)
             gate.lift(container_id)  # its checkpoint becomes an orphan at the next restore
             return
         found = guarded.find([container], self._host.config)

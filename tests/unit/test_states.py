@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardian.model.states import (
+    DEPARTING,
     FORMAT,
     MEANING,
     WAYS_OUT,
@@ -24,8 +25,8 @@ from guardian.model.states import (
     state_of,
 )
 
-MAIN = tuple(State)[:13]
-ASIDE = tuple(State)[13:]
+MAIN = tuple(State)[:14]
+ASIDE = tuple(State)[14:]
 BEFORE_COMMIT = MAIN[: MAIN.index(State.COMMITTED)]
 MAY_BE_RESTORED = MAIN[MAIN.index(State.COMMITTED) : MAIN.index(State.SPENT)]
 ENDED = (State.SPENT, State.RUNNING, State.DONE, *ASIDE)
@@ -43,9 +44,9 @@ def up_to(last: State) -> frozenset[str]:
 
 
 def test_the_main_line_is_the_designs() -> None:
-    line = "frozen locked dumped durable held committed killed ticketed restoring proven spent running done"
+    line = "frozen locked dumped durable held committed killed ticketed restoring proven arrived spent running done"
     assert [state.value for state in MAIN] == line.split()
-    assert [state.value for state in ASIDE] == ["void", "tainted", "orphaned", "expired"]
+    assert [state.value for state in ASIDE] == ["void", "tainted", "orphaned", "expired", "moved"]
 
 
 def test_every_state_has_its_ways_and_its_meaning() -> None:
@@ -100,6 +101,16 @@ def test_after_the_commit_the_latest_mark_is_the_state(last: State) -> None:
 def test_the_verdict_is_the_commit() -> None:
     assert state_of(up_to(State.HELD), Verdict.COMMIT) is State.COMMITTED
     assert state_of(up_to(State.PROVEN), None) is State.HELD
+
+
+def test_the_commit_of_what_departs_is_its_end_here() -> None:
+    departing = up_to(State.HELD) | {DEPARTING}
+    assert state_of(departing, None) is State.HELD
+    assert state_of(departing, Verdict.VOID) is State.VOID
+    assert state_of(departing, Verdict.COMMIT) is State.MOVED
+    assert state_of(up_to(State.KILLED) | {DEPARTING}, Verdict.COMMIT) is State.MOVED
+    assert not restorable(Purpose.SUSPEND, State.MOVED, FORMAT)
+    assert state_of(departing | marks(State.ORPHANED), Verdict.COMMIT) is State.ORPHANED
 
 
 def test_a_lost_verdict_does_not_hide_that_it_ran() -> None:

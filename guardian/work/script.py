@@ -1,0 +1,50 @@
+"""The worker's side of CRIU's action script: the wait until it says that the image is complete, or why it is not."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import subprocess
+from pathlib import Path
+
+from guardian.host import runc
+from guardian.model.errors import CannotSave
+
+
+def await_image(
+    process: subprocess.Popen[bytes], listening: socket.socket, work: Path, *, limit: float
+) -> socket.socket:
+    """Wait for the script of a `runc checkpoint`; returns its connection, on which it waits for the verdict.
+
+    Raises CannotSave with CRIU's own reason, from its log in `work`.
+    """
+    ended = os.pidfd_open(process.pid)
+    try:
+        poller = select.poll()
+        poller.register(listening, select.POLLIN)
+        poller.register(ended, select.POLLIN)
+        ready = dict(poller.poll(limit * 1000))
+        if listening.fileno() in ready:
+            asking, _ = listening.accept()
+            if asking.recv(16) == b"dumped\n":
+                return asking
+            asking.close()
+        if not ready:
+            raise CannotSave(f"the dump took longer than {limit:.0f} s")
+        raise CannotSave(why(work, "the dump failed"))
+    finally:
+        os.close(ended)
+
+
+def why(work: Path, otherwise: str) -> str:
+    """Why a dump failed, as CRIU or runc says; `otherwise` where they do not."""
+    return runc.first_error(work / "dump.log") or _last_line(work / "runc.log") or otherwise
+
+
+def _last_line(path: Path) -> str:
+    try:
+        lines = path.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1][-300:] if lines else ""
