@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import select
 import socket
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Self
 
 from guardian.faces.jobs import Call, Move, Status
 from guardian.host import paths
@@ -81,6 +82,49 @@ def _connect(connection: socket.socket) -> None:
             time.sleep(_RETRY)  # a socket that begins to listen tells nobody
         else:
             return
+
+
+class Conversation:
+    """A call that is asked back; a context manager. The worker sees its end as a word against."""
+
+    def __init__(self, line: bytes) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            _connect(self._socket)
+            self._socket.sendall(line)
+        except OSError as error:
+            self._socket.close()
+            raise WorkerUnavailable("the worker does not answer", str(error)) from error
+        self._waiting = b""
+
+    def tell(self, data: Mapping[str, Any]) -> None:
+        """One line to the worker; raises WorkerUnavailable."""
+        try:
+            self._socket.sendall(json.dumps(data).encode() + b"\n")
+        except OSError as error:
+            raise WorkerUnavailable("the worker is gone", str(error)) from error
+
+    def hear(self, limit: float) -> dict[str, Any]:
+        """The worker's next line, empty where none comes within `limit` seconds; raises WorkerUnavailable."""
+        end = time.monotonic() + limit
+        while b"\n" not in self._waiting:
+            if not select.select([self._socket], [], [], max(0.0, end - time.monotonic()))[0]:
+                return {}
+            try:
+                got = self._socket.recv(1 << 16)
+            except OSError as error:
+                raise WorkerUnavailable("the worker is gone", str(error)) from error
+            if not got:
+                raise WorkerUnavailable("the worker is gone")
+            self._waiting += got
+        line, _, self._waiting = self._waiting.partition(b"\n")
+        return dict(json.loads(line))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
 
 
 def ask(line: bytes, *, say: Callable[[str], None]) -> Answer:

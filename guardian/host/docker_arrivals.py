@@ -64,6 +64,15 @@ class Arrivals(Engine):
         """`docker rm -v` of a container that never ran."""
         self._call(lambda: self._client.api.remove_container(container_id, v=True))
 
+    def rename(self, container_id: str, name: str) -> None:
+        """`docker rename`."""
+        self._call(lambda: self._client.api.rename(container_id, name), container_id)
+
+    def users_of(self, volume: str) -> list[str]:
+        """The ids of the containers that a volume is mounted in, whether they run or not."""
+        found = self._call(lambda: self._client.api.containers(all=True, filters={"volume": volume}))
+        return [str(item["Id"]) for item in found]
+
     def upper(self, container_id: str) -> Path:
         """The writable layer of a container that does not run; raises GuardianError where it is no overlay's."""
         shown = self.inspection(container_id)

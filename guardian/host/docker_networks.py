@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import docker
@@ -111,3 +112,19 @@ def create(api: docker.APIClient, item: Attachment) -> None:
         enable_ipv6=bool(made_with.get("EnableIPv6")),
         attachable=bool(made_with.get("Attachable")),
     )
+
+
+def subnets(network: Mapping[str, Any]) -> list[str]:
+    """The subnets of a network as the API describes it, or as an attachment keeps it."""
+    return sorted(str(pool.get("Subnet")) for pool in (network.get("IPAM") or {}).get("Config") or ())
+
+
+def taken(there: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The subnets of all these networks."""
+    return [subnet for network in there for subnet in subnets(network)]
+
+
+def without_subnets(item: Attachment) -> Attachment:
+    """The same network with whatever subnets Docker finds free."""
+    ipam = {**(item.network.get("IPAM") or {}), "Config": []}
+    return dataclasses.replace(item, network={**item.network, "IPAM": ipam})

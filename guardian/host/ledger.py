@@ -35,7 +35,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from guardian.host import durable
@@ -58,6 +58,7 @@ from guardian.model.wording import printable
 log = logging.getLogger("guardian.ledger")
 
 _MOVES = ".moves"
+_CLOSED = "closed"
 ARRIVAL = "arrival"
 """In a checkpoint's folder: how it came here, lines KEY=VALUE. Until it is marked ARRIVED its source may still run."""
 
@@ -215,6 +216,19 @@ class Checkpoint:
         text = f"format={FORMAT}\nmove={move}\nhost={printable(host)}\nsocket={socket}\nlimit={limit}\n"
         durable.write(self.folder / ARRIVAL, text)
 
+    def close_move(self) -> None:
+        """The other host knows what was decided: nothing about the move is open any more."""
+        decision = self._decision()
+        if decision is not None:
+            durable.write(decision.with_name(_CLOSED), f"format={FORMAT}\n")
+
+    def open_move(self) -> str:
+        """The id of the move that it departs with, where the other host may not know what was decided; else empty."""
+        decision = self._decision()
+        if decision is None or self.verdict() is None or decision.with_name(_CLOSED).exists():
+            return ""
+        return decision.parent.name
+
     def travel(self) -> Travel | None:
         """The move it departs or has come with; None where it was always here."""
         for place in (self.marks_folder / DEPARTING, self.folder / ARRIVAL):
@@ -349,3 +363,9 @@ def _next_number(folder: Path) -> int:
 def remove(checkpoint: Checkpoint) -> None:
     """Delete a checkpoint. The caller has made sure that it is not needed."""
     shutil.rmtree(checkpoint.folder, ignore_errors=True)
+
+
+def remove_all(checkpoints: Iterable[Checkpoint]) -> None:
+    """Delete checkpoints. The caller has made sure that they are not needed."""
+    for checkpoint in checkpoints:
+        remove(checkpoint)

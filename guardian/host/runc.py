@@ -89,7 +89,7 @@ def oom_score_adj(bundle: Path) -> int:
         return 0
 
 
-def _criu() -> str:
+def criu() -> str:
     """CRIU; raises CommandFailed."""
     found = shutil.which("criu", path=_USUAL_PATH)
     if found is None:
@@ -124,7 +124,7 @@ def restore_flags() -> tuple[str, ...]:
 
 def criu_version() -> tuple[int, ...]:
     """CRIU's version; raises CommandFailed."""
-    text = _told(_criu(), "--version")
+    text = _told(criu(), "--version")
     for line in text.splitlines():
         if line.startswith("Version:"):
             return tuple(int(part) for part in line.split()[1].split(".") if part.isdigit())
@@ -153,7 +153,7 @@ def unsupported() -> str:
 
 def network_lock_skip() -> bool:
     """Whether this CRIU has `network-lock skip` (4.0 and newer)."""
-    return criu_version() >= (3, 19) and "skip" in _told(_criu(), "--help")
+    return criu_version() >= (3, 19) and "skip" in _told(criu(), "--help")
 
 
 def start_dump(

@@ -10,7 +10,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -151,10 +151,10 @@ def _is_anonymous(name: str) -> bool:
 
 def check(host: Host, engine: Arrivals, arrival: Arrival, terms: Terms) -> list[Checkpoint]:
     """Whether this host can take it; raises BadInput. Returns the records here of the same checkpoint, to be ended."""
-    _check_container(host, arrival, terms)
-    _check_engine(engine, arrival)
-    _check_image(engine, arrival)
-    _check_volumes(engine, arrival, terms)
+    check_container(host, arrival, terms)
+    check_engine(engine, arrival)
+    check_image(engine, arrival)
+    check_volumes(engine, arrival, terms)
     for mount in arrival.container.mounts:
         if mount.kind == "bind" and not os.path.lexists(mount.source):
             raise BadInput(
@@ -163,9 +163,10 @@ def check(host: Host, engine: Arrivals, arrival: Arrival, terms: Terms) -> list[
     return _same(host, engine, arrival, terms)
 
 
-def _check_container(host: Host, arrival: Arrival, terms: Terms) -> None:
+def check_container(host: Host, arrival: Arrival, terms: Terms, around: Collection[str] = ()) -> None:
+    """Raise BadInput where it is too old, or needs a container that is not among the names `around` it."""
     container = arrival.container
-    others = {*container.links, *container.volumes_from}
+    others = {*container.links, *container.volumes_from} - set(around)
     for mode in (container.network_mode, container.ipc_mode, container.pid_mode):
         others |= {mode} if mode.startswith("container:") else set()
     if others:
@@ -177,10 +178,11 @@ def _check_container(host: Host, arrival: Arrival, terms: Terms) -> None:
         )
 
 
-def _check_engine(engine: Arrivals, arrival: Arrival) -> None:
+def check_engine(engine: Arrivals, arrival: Arrival, replaced: Collection[str] = ()) -> None:
+    """Raise BadInput where its name is taken, but by one of the ids `replaced`, or Docker is set up too differently."""
     name = arrival.name
     here = engine.containers()
-    if any(item.name == name for item in here):
+    if any(item.name == name and item.id not in replaced for item in here):
         raise BadInput(f"there is a container {quoted(name)} already", hint="--name gives it another name")
     driver = str(engine.described().get("CgroupDriver") or "")
     if driver != arrival.manifest.cgroup_driver:
@@ -192,7 +194,8 @@ def _check_engine(engine: Arrivals, arrival: Arrival) -> None:
             raise BadInput(f"the network {quoted(item.name)} is not here", hint="docker network create")
 
 
-def _check_image(engine: Arrivals, arrival: Arrival) -> None:
+def check_image(engine: Arrivals, arrival: Arrival) -> None:
+    """Raise BadInput where the image is neither here nor in the archive, or would take another's name."""
     manifest = arrival.manifest
     if engine.image_id(manifest.image_id):
         return
@@ -207,10 +210,13 @@ def _check_image(engine: Arrivals, arrival: Arrival) -> None:
             )
 
 
-def _check_volumes(engine: Arrivals, arrival: Arrival, terms: Terms) -> None:
+def check_volumes(
+    engine: Arrivals, arrival: Arrival, terms: Terms, overwritten: Collection[str] = ()
+) -> None:
+    """Raise BadInput where a volume is missing, or is here with content and not among the `overwritten`."""
     for volume in arrival.volumes(named=True):
         there = engine.volume(volume.name)
-        if there and not terms.use_volumes and _has_content(there):
+        if there and not terms.use_volumes and volume.name not in overwritten and _has_content(there):
             raise BadInput(
                 f"there is a volume {volume.name} with content already",
                 hint="--volumes use takes it as it is; else docker volume rm",

@@ -61,7 +61,10 @@ def export(checkpoint: Checkpoint, wanted: Wanted, write: Write) -> Manifest:
     record = checkpoint.record()
     with contextlib.closing(Engine()) as engine:
         inspection = _inspection(checkpoint, record, engine)
-        manifest = _manifest(checkpoint, record, inspection, wanted, engine)
+        volumes = archive.chosen(record.container.mounts, wanted.volumes)
+        manifest = describe(
+            engine, checkpoint.id, record, inspection, volumes=volumes, with_image=wanted.image
+        )
         out = ArchiveWriter(write)
         _metadata(out, checkpoint, record, inspection)
         out.json(archive.VOLUME_FACTS, {item.name: engine.volume(item.name) for item in manifest.volumes})
@@ -85,14 +88,21 @@ def _inspection(checkpoint: Checkpoint, record: Record, engine: Engine) -> dict[
         return engine.inspection(record.container.id)
 
 
-def _manifest(
-    checkpoint: Checkpoint, record: Record, inspection: Mapping[str, Any], wanted: Wanted, engine: Engine
+def describe(
+    engine: Engine,
+    checkpoint: str,
+    record: Record,
+    inspection: Mapping[str, Any],
+    *,
+    volumes: tuple[Volume, ...],
+    with_image: bool,
 ) -> Manifest:
+    """What is said of a checkpoint that goes elsewhere; without members. Raises UnknownContainer without its image."""
     container = record.container
     try:
         image = engine.image(container.image_id)
     except UnknownContainer:
-        if wanted.image:
+        if with_image:
             raise
         image = {}
     host = engine.described()
@@ -100,7 +110,7 @@ def _manifest(
     tags = [str(tag) for tag in image.get("RepoTags") or ()]
     tags.sort(key=lambda tag: tag not in (name, f"{name}:latest"))
     return Manifest(
-        checkpoint=checkpoint.id,
+        checkpoint=checkpoint,
         container_id=container.id,
         name=container.name,
         taken=record.taken,
@@ -117,8 +127,8 @@ def _manifest(
         image_id=container.image_id,
         tags=tuple(tags),
         digests=tuple(str(item) for item in image.get("RepoDigests") or ()),
-        image_included=wanted.image,
-        volumes=archive.chosen(container.mounts, wanted.volumes),
+        image_included=with_image,
+        volumes=volumes,
         members=(),
     )
 

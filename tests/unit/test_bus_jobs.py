@@ -110,7 +110,9 @@ def test_a_job_from_beginning_to_end() -> None:
         )
         await stage.ended.wait()
 
-        assert stage.asked == [{"call": "snapshot", "containers": ["redis"], "start": False, "force": False, "note": ""}]
+        assert stage.asked == [
+            {"call": "snapshot", "containers": ["redis"], "start": False, "force": False, "note": ""}
+        ]
         values = job.values()
         assert (values["State"], values["Result"], values["Error"]) == ("finished", "done", ["", ""])
         assert values["Results"][0]["name"] == Variant("s", "redis")

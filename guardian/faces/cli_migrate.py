@@ -1,0 +1,41 @@
+"""guardianctl migrate and its other end: their arguments; what they do is in `migrate_commands`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from guardian.faces import migrate_commands
+from guardian.faces.command import Command
+
+
+def add(command: Command) -> None:
+    """Add the commands."""
+    made = command("migrate", _run("migrate"), "move running containers to another host, over ssh")
+    made.add_argument("names", nargs="+", metavar="CONTAINER... HOST", help="HOST as ssh knows it")
+    made.add_argument(
+        "--compose",
+        action="append",
+        default=[],
+        metavar="PROJECT",
+        help="all containers of a Compose project",
+    )
+    made.add_argument("--check", action="store_true", help="only look whether HOST could take them")
+    made.add_argument("--resolve", action="store_true", help="finish moves to HOST that were left undecided")
+    made.add_argument("--name", default="", metavar="NAME", help="another name there (of one container)")
+    made.add_argument(
+        "--overwrite-volumes", action="store_true", help="volumes of the same name there lose their content"
+    )
+    made.add_argument(
+        "--limit", type=float, default=600.0, metavar="SECONDS", help="longest standstill (default: 600)"
+    )
+    made.add_argument("--sudo", action="store_true", help="run guardianctl there by sudo")
+    made = command("receive", _run("receive"), "what migrate starts on the other host")
+    made.add_argument("protocol", type=int, metavar="PROTOCOL")
+
+
+def _run(name: str) -> Callable[[argparse.Namespace], int]:
+    def run(options: argparse.Namespace) -> int:
+        return migrate_commands.run(name, options)
+
+    return run

@@ -1,0 +1,242 @@
+"""guardianctl migrate and receive at work."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import secrets
+import sys
+from collections.abc import Iterator, Sequence
+
+from guardian import __version__
+from guardian.faces import worker_client
+from guardian.faces.configuration import load_config
+from guardian.faces.jobs import Call, Move, Status, status_of
+from guardian.faces.worker_client import Conversation
+from guardian.host import criu_cpu
+from guardian.host.docker_engine import Engine
+from guardian.host.frames import Input, LinkLost, Output, Progress
+from guardian.host.ledger import Checkpoint
+from guardian.host.ssh import Remote
+from guardian.model.container import Container
+from guardian.model.errors import BadInput, CannotSave, GuardianError, UnknownContainer
+from guardian.model.move import PROTOCOL, Offer, move_id
+from guardian.model.outcome import Result
+from guardian.model.wording import escaped
+from guardian.work import arriving, departing, guarded
+from guardian.work.checkpoint import line
+from guardian.work.departing import Arrived, Departing, Refused
+from guardian.work.host import Host
+from guardian.work.passenger import Passenger
+
+_PROJECT = "com.docker.compose.project"
+_FIRST_WORD = 60.0
+_REFUSALS = (BadInput, CannotSave, UnknownContainer, Refused)
+_MOVE_HERE = Move("0" * 32, "-", 1.0)
+
+
+def run(name: str, options: argparse.Namespace) -> int:
+    """Run one command; errors on standard error, the exit status as of all commands."""
+    try:
+        return _migrate(options) if name == "migrate" else _receive(options)
+    except Refused as error:
+        for problem in error.problems:
+            print(f"guardianctl: {escaped(problem)}", file=sys.stderr)
+        return Status.REFUSED
+    except (GuardianError, OSError) as error:
+        print(f"guardianctl: {escaped(str(error))}", file=sys.stderr)
+        return Status.REFUSED if isinstance(error, _REFUSALS) else Status.FAILED
+
+
+def _migrate(options: argparse.Namespace) -> int:
+    *names, host = options.names
+    if options.resolve:
+        return _resolve(host, names, options)
+    with contextlib.closing(Engine(limit=120.0)) as engine:
+        chosen = _chosen(engine, names, options.compose)
+        if options.name and len(chosen) != 1:
+            raise BadInput("another name is for one container")
+        passengers = [Passenger(number, container) for number, container in enumerate(chosen)]
+        offer = Offer(
+            move=secrets.token_hex(16),
+            host=os.uname().nodename,
+            guardian=__version__,
+            cpu=criu_cpu.described().hex(),
+            members=tuple(passenger.offer(engine) for passenger in passengers),
+            names={chosen[0].name: options.name} if options.name else {},
+            overwrite_volumes=options.overwrite_volumes,
+        )
+        say = _Sayer(options)
+        progress = Progress(say.progress, every=0.2 if sys.stderr.isatty() else 5.0)
+        with Remote(host, _command(options), progress) as remote:
+            try:
+                return _move(remote, offer, passengers, engine, options, say, progress)
+            except LinkLost as error:
+                raise remote.why(error) from error
+
+
+def _chosen(engine: Engine, names: Sequence[str], projects: Sequence[str]) -> list[Container]:
+    """The containers that are meant, each once, in the order in which they are to run there."""
+    there = engine.containers()
+    wanted = {guarded.named(there, name).id for name in names}
+    for project in projects:
+        found = {item.id for item in there if item.labels.get(_PROJECT) == project and item.running}
+        if not found:
+            raise UnknownContainer(f"no container of the Compose project {project!r} runs")
+        wanted |= found
+    if not wanted:
+        raise BadInput("no container is named")
+    config = load_config()
+    order = guarded.find(there, config, also=wanted).graph.restore_order()
+    known = {item.id: item for item in there}
+    return [known[container_id] for container_id in order if container_id in wanted]
+
+
+def _command(options: argparse.Namespace) -> list[str]:
+    return [*(["sudo", "-n"] if options.sudo else []), "guardianctl", "receive", str(PROTOCOL)]
+
+
+def _move(
+    remote: Remote,
+    offer: Offer,
+    passengers: Sequence[Passenger],
+    engine: Engine,
+    options: argparse.Namespace,
+    say: _Sayer,
+    progress: Progress,
+) -> int:
+    going = Departing(offer, passengers, remote.link, say, progress)
+    images = going.offered()
+    if options.check:
+        going.decline()
+        say(f"{remote.host} can take {', '.join(item.container.name for item in passengers)}")
+        return Status.DONE
+    going.send_ahead(engine, images)
+    move = Move(offer.move, remote.host, options.limit)
+    names = tuple(item.container.id for item in passengers)
+    with Conversation(worker_client.request(Call.DEPART, names, move=move)) as talk:
+        arrived = going.hand_over(talk)
+    return _shown(arrived, remote.host, options, say)
+
+
+def _shown(arrived: Arrived, host: str, options: argparse.Namespace, say: _Sayer) -> int:
+    for result in arrived.results:
+        say(f"{line(result)} on {host}")
+    if options.json:
+        data = {
+            "host": host,
+            "results": [result.to_json() for result in arrived.results],
+            "downtime": round(arrived.downtime, 3),
+            "bytes": arrived.bytes,
+        }
+        print(json.dumps(data, indent=1))
+    else:
+        print(f"stood still for {arrived.downtime:.1f} s, {arrived.bytes / (1 << 20):.0f} MiB sent")
+    return status_of(Call.RESTORE, list(arrived.results))
+
+
+class _Sayer:
+    """Says things: on standard error where the output is JSON."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self._file = sys.stderr if options.json else sys.stdout
+
+    def __call__(self, text: str) -> None:
+        """One line."""
+        print(escaped(text), file=self._file, flush=True)
+
+    def progress(self, text: str) -> None:
+        """How the sending goes: over itself on a terminal."""
+        end = "\r" if sys.stderr.isatty() else "\n"
+        print(f"  {text}      " if end == "\r" else text, end=end, file=sys.stderr, flush=True)
+
+
+def _resolve(host: str, names: Sequence[str], options: argparse.Namespace) -> int:
+    """Tell the other host what was decided here, for each move to it that is open."""
+    ledger = Host.of(load_config()).ledger
+    found: dict[str, list[Checkpoint]] = {}
+    for checkpoint in ledger.all():
+        travel = checkpoint.travel()
+        name = checkpoint.record().container.name
+        if (
+            travel is not None
+            and travel.host == host
+            and checkpoint.open_move()
+            and (not names or name in names)
+        ):
+            found.setdefault(travel.move, []).append(checkpoint)
+    say = _Sayer(options)
+    if not found:
+        say("nothing is open")
+        return Status.DONE
+    statuses = []
+    for move, checkpoints in found.items():
+        verdict = checkpoints[0].verdict()
+        assert verdict is not None
+        with Remote(host, _command(options)) as remote:
+            incoming, output = remote.link
+            try:
+                output.message({"resolve": move, "verdict": verdict.value})
+                answer = incoming.message(limit=departing.ENDING)
+            except LinkLost as error:
+                raise remote.why(error) from error
+        if "failed" in answer:
+            raise GuardianError(f"{host} could not finish the move", str(answer["failed"])[:2000])
+        for checkpoint in checkpoints:
+            checkpoint.close_move()
+        results = [Result.from_json(item) for item in answer.get("results") or ()]
+        for result in results:
+            say(f"{line(result)} on {host}")
+        for checkpoint in checkpoints if not results else ():
+            say(f"{checkpoint.record().container.name}: {verdict.value}, {host} has nothing to do")
+        statuses.append(status_of(Call.RESTORE, results))
+    return max(statuses)
+
+
+def _receive(options: argparse.Namespace) -> int:
+    """The other end, started by ssh: standard input and output are the link."""
+    logging.basicConfig(level=logging.INFO, format="guardianctl: %(message)s", stream=sys.stderr)
+    if options.protocol != PROTOCOL:
+        raise BadInput(
+            f"the other guardian speaks protocol {options.protocol}, this one {PROTOCOL}",
+            hint="install the same guardian on both hosts",
+        )
+    incoming, output = Input(sys.stdin.fileno()), Output(sys.stdout.fileno())
+    first = incoming.message(limit=_FIRST_WORD)
+    host = Host.of(load_config())
+    with _told(output):
+        if "resolve" in first:
+            moved = first.get("verdict") == "commit"
+            results = arriving.resolve(host, move_id(first["resolve"]), moved=moved, restore=_restore)
+            output.message({"done": True, "results": [result.to_json() for result in results]})
+        else:
+            arriving.receive(host, first, (incoming, output), _restore)
+    return Status.DONE
+
+
+@contextlib.contextmanager
+def _told(output: Output) -> Iterator[None]:
+    """What goes wrong is told to the one who asked as well."""
+    try:
+        yield
+    except GuardianError as error:
+        with contextlib.suppress(LinkLost):
+            output.message({"failed": str(error)[:2000]})
+        raise
+
+
+def _restore(ids: Sequence[str], *, arriving: bool) -> list[Result]:
+    """Ask the worker."""
+    call = Call.ARRIVE if arriving else Call.RESTORE
+    move = _MOVE_HERE if arriving else None
+    found = worker_client.ask(worker_client.request(call, tuple(ids), move=move), say=_ignore)
+    if found.error is not None:
+        raise GuardianError("the worker refused", found.error[1])
+    return [Result.from_json(item) for item in found.results]
+
+
+def _ignore(_text: str) -> None:
+    return

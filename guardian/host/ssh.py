@@ -1,0 +1,73 @@
+"""The user's own ssh to another host: its keys, agent, known hosts and configuration; no daemon of ours anywhere."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+from guardian.host.frames import Input, LinkLost, Output, Progress
+from guardian.model.errors import BadInput, GuardianError
+
+_ALIVE = ("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=6")
+"""A link that is cut is noticed within a minute, whatever the user's configuration says."""
+_ENDS = 10.0
+_NO_CONNECTION = 255
+_NO_PROGRAM = (126, 127)
+
+
+class Remote:
+    """guardianctl on another host, asked over ssh. A context manager; ssh's own words go to standard error."""
+
+    def __init__(self, host: str, command: Sequence[str], progress: Progress | None = None) -> None:
+        """Raises BadInput for what is no name of a host, GuardianError where there is no ssh here."""
+        if not host or host.startswith("-") or any(character.isspace() for character in host):
+            raise BadInput(f"{host!r} is no host", hint="a name of ssh's, such as root@host2")
+        self.host = host
+        try:
+            self._process = subprocess.Popen(
+                ["ssh", "-T", "-e", "none", *_ALIVE, host, "--", *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+        except FileNotFoundError as error:
+            raise GuardianError("ssh is not there", hint="apt install openssh-client") from error
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        passed = progress.passed if progress is not None else None
+        descriptor = self._process.stdin.fileno()
+        self.link = (
+            Input(self._process.stdout.fileno()),
+            Output(descriptor, passed) if passed is not None else Output(descriptor),
+        )
+
+    def why(self, error: LinkLost) -> GuardianError:
+        """Why the link was lost, as far as ssh's exit status tells."""
+        try:
+            status = self._process.wait(_ENDS)
+        except subprocess.TimeoutExpired:
+            return error
+        if status == _NO_CONNECTION:
+            return GuardianError(f"ssh has no connection to {self.host}", "it has said why")
+        if status in _NO_PROGRAM:
+            return GuardianError(
+                f"guardian is not on {self.host}", f"status {status}", hint="install docker-guardian there"
+            )
+        return GuardianError(f"{self.host}: {error}", f"guardianctl ended there with {status}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(_ENDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process.stdout.close()

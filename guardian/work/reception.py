@@ -1,0 +1,141 @@
+"""Reception: what a move has made on the host that it goes to, written down beforehand, so that it can be taken back.
+
+STORE/.arrivals/MOVE/ has `made.json`, a list of [kind, name], and `voted` from the moment on when the source may
+commit: then nothing of it is taken back without the source's word. Whoever receives holds the lock `lock`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from guardian.host import durable, gate
+from guardian.host.docker_arrivals import Arrivals
+from guardian.host.ledger import remove_all
+from guardian.model.errors import Busy, GuardianError, UnknownContainer
+from guardian.model.move import move_id
+from guardian.work.host import Host
+
+log = logging.getLogger("guardian.move")
+
+_ARRIVALS = ".arrivals"
+_NEVER = "0001-01-01"
+"""How Docker's State.StartedAt begins where a container was never started."""
+
+
+class Reception:
+    """One move that comes here."""
+
+    def __init__(self, host: Host, move: str) -> None:
+        self._host = host
+        self.folder = host.ledger.store / _ARRIVALS / move_id(move)
+        self._made: list[list[str]] = []
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[None]:
+        """Be the one who receives it; raises Busy where somebody else is."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        durable.sync_folder(self.folder.parent)
+        with (self.folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise Busy("this move is under way already") from error
+            self._made = self._noted()
+            yield
+
+    @property
+    def staging(self) -> Path:
+        """Where what arrives lies until it has its place."""
+        return self.folder / "staging"
+
+    def intend(self, kind: str, name: str) -> None:
+        """About to make a `network`, a `volume`, a `container`, or to `rename` (`ID NAME`) what is in the way."""
+        self._made.append([kind, name])
+        durable.write(self.folder / "made.json", json.dumps(self._made) + "\n")
+
+    def vote(self) -> None:
+        """From now on the source may give the containers up."""
+        durable.write(self.folder / "voted", "format=1\n")
+
+    @property
+    def voted(self) -> bool:
+        """Whether the source may have given them up."""
+        return (self.folder / "voted").exists()
+
+    def take_back(self, engine: Arrivals) -> None:
+        """Remove what was made here, the latest first; what cannot be removed is left, and logged."""
+        for kind, name in reversed(self._made):
+            try:
+                _TAKE_BACK[kind](self._host, engine, name)
+            except UnknownContainer:
+                continue
+            except (GuardianError, OSError, KeyError) as error:
+                log.warning("the %s %s of a move that came to nothing is left: %s", kind, name, error)
+        self.forget()
+
+    def finish(self, engine: Arrivals) -> None:
+        """The containers run here: what they replaced goes."""
+        for kind, name in self._made:
+            if kind == "rename":
+                with contextlib.suppress(GuardianError):
+                    engine.remove(name.split()[0])
+        self.forget()
+
+    def forget(self) -> None:
+        """Nothing is open any more."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _noted(self) -> list[list[str]]:
+        try:
+            return [
+                [str(kind), str(name)] for kind, name in json.loads((self.folder / "made.json").read_text())
+            ]
+        except (OSError, ValueError):
+            return []
+
+
+def _remove_container(host: Host, engine: Arrivals, name: str) -> None:
+    """Never one that was started: then it is the user's."""
+    shown = engine.inspection(name)
+    if not str(shown["State"].get("StartedAt") or _NEVER).startswith(_NEVER):
+        raise GuardianError(f"{name} was started meanwhile")
+    engine.remove(str(shown["Id"]))
+    gate.lift(str(shown["Id"]))
+    remove_all(host.ledger.of(str(shown["Id"])))
+
+
+def _rename_back(_host: Host, engine: Arrivals, name: str) -> None:
+    container_id, old = name.split()
+    engine.rename(container_id, old)
+
+
+_TAKE_BACK = {
+    "container": _remove_container,
+    "network": lambda _host, engine, name: engine.remove_network(name),
+    "volume": lambda _host, engine, name: engine.remove_volume(name),
+    "rename": _rename_back,
+}
+
+
+def sweep(host: Host) -> None:
+    """Take back what moves have left that ended in the middle, before the source could give anything up."""
+    folder = host.ledger.store / _ARRIVALS
+    for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
+        try:
+            reception = Reception(host, name)
+            with reception.open(), contextlib.closing(Arrivals()) as engine:
+                if not reception.voted:
+                    reception.take_back(engine)
+                elif not any(item.elsewhere() for item in host.ledger.travelling(name)):
+                    reception.finish(engine)
+        except Busy:
+            continue
+        except (GuardianError, OSError) as error:
+            log.warning("a move that ended in the middle: %s", error)
