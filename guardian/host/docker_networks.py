@@ -39,6 +39,13 @@ def attachment(name: str, item: Mapping[str, Any], network: Mapping[str, Any]) -
     )
 
 
+def by_name(item: Attachment, there: Iterable[Mapping[str, Any]]) -> Attachment:
+    """The attachment of a container that was never started: dockerd does not say yet which network's it is."""
+    network = next((each for each in there if each.get("Name") == item.name), {})
+    made_with = {key: network[key] for key in _MADE_WITH if network.get(key)}
+    return dataclasses.replace(item, driver=str(network.get("Driver") or ""), network=made_with)
+
+
 def vanished(attachments: Sequence[Attachment], there: Collection[str]) -> list[Attachment]:
     """The attachments whose network is not among the ids that are `there`."""
     return [

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from guardian.host import docker_arrivals, durable, proc
 from guardian.host.command import run
 from guardian.host.docker_arrivals import Arrivals
-from guardian.host.docker_networks import PREDEFINED, subnets, taken, without_subnets
+from guardian.host.docker_networks import PREDEFINED, by_name, subnets, taken, without_subnets
 from guardian.host.ledger import Checkpoint
 from guardian.model import archive
 from guardian.model.container import Attachment, Container
@@ -70,7 +70,9 @@ def checkpoint(host: Host, engine: Arrivals, arrival: Arrival, made: Container) 
     record = dataclasses.replace(
         old,
         container=dataclasses.replace(
-            made, networks=_with_addresses(made, arrival.container), paused=old.container.paused
+            made,
+            networks=_with_addresses(made, arrival.container, engine.networks().values()),
+            paused=old.container.paused,
         ),
         purpose=Purpose.SUSPEND,
         boot=proc.boot_id(),
@@ -127,11 +129,13 @@ def _rename_cgroup(image: Path, old: str, new: str) -> None:
         image.write_bytes(image.read_bytes().replace(old.encode(), new.encode()))
 
 
-def _with_addresses(made: Container, old: Container) -> tuple[Attachment, ...]:
+def _with_addresses(
+    made: Container, old: Container, there: Collection[Mapping[str, Any]]
+) -> tuple[Attachment, ...]:
     """Its networks here, with the addresses it had there where the network has the same subnets."""
     before = {item.name: item for item in old.networks}
     found = []
-    for item in made.networks:
+    for item in (by_name(item, there) for item in made.networks):
         was = before.get(item.name)
         if was is not None and subnets(was.network) == subnets(item.network):
             found.append(

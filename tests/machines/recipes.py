@@ -22,6 +22,9 @@ HOST_PACKAGES = (
     *("python3-docker", "python3-dbus-next", "python3-pystemd", "python3-toml"),
     *("zstd", "age", "checkpointctl"),
 )
+SSH_PACKAGES = ("openssh-server", "openssh-client")
+"""For tests with two hosts; elsewhere its units are asleep."""
+SSH_UNITS = ("ssh.service", "ssh.socket")
 VM_PACKAGES = (
     *("openssh-server", "apparmor", "linux-image-cloud-amd64", "kmod", "udev", "initramfs-tools"),
     "kexec-tools",
@@ -127,7 +130,7 @@ def container_host(suite: str) -> Recipe:
     return Recipe(
         name=suite,
         suite=suite,
-        packages=HOST_PACKAGES,
+        packages=HOST_PACKAGES + SSH_PACKAGES,
         files={
             "etc/systemd/system/guardian-test-address.service": ADDRESS_UNIT,
             "etc/systemd/journald.conf.d/guardian-test.conf": JOURNAL,
@@ -136,7 +139,7 @@ def container_host(suite: str) -> Recipe:
         # CRIU 4.1.1 fails on kernels from 6.16 on, and a container host has the kernel of this machine.
         newer=() if suite == "forky" else ("criu", "libcompel1", "libnet9", "libnl-3-200"),
         enable=("guardian-test-address.service",),
-        mask=QUIET_UNITS + DEVICE_UNITS,
+        mask=QUIET_UNITS + DEVICE_UNITS + SSH_UNITS,
         extra=image().digest + (shim_source().read_text() if lacks_resource_capability() else ""),
     )
 
