@@ -70,6 +70,10 @@ def _migrate(options: argparse.Namespace) -> int:
             overwrite_volumes=options.overwrite_volumes,
         )
         say = _Sayer(options)
+        there, group = engine.containers(), {container.name for container in chosen}
+        for passenger in passengers:
+            if told := passenger.losses(there, group):
+                say(told)
         progress = Progress(say.progress, every=0.2 if sys.stderr.isatty() else 5.0)
         with Remote(host, _command(options), progress) as remote:
             try:

@@ -23,9 +23,9 @@ from guardian.model.config import Config, LogLevel, from_mapping
 from guardian.model.container import Container
 from guardian.model.errors import BadInput, EngineUnavailable, GuardianError, UnknownContainer
 from guardian.model.graph import build
-from guardian.model.outcome import Result
+from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Purpose
-from guardian.work import checkpoints, engine_cycle, guarded, pending, recover, release, retention
+from guardian.work import checkpoints, engine_cycle, guarded, peers, pending, recover, release, retention
 from guardian.work.checkpoint import checkpoint, goes_on
 from guardian.work.departure import Departure
 from guardian.work.hashing import Hashing
@@ -245,6 +245,9 @@ class Worker:
                 departure=Departure(move.id, move.host, move.limit, caller),
             )
             pending.until_noticed(results)
+            gone = [result for result in results if result.outcome == Outcome.MOVED]
+            ledger = self._host.ledger
+            peers.farewell(item for result in gone if (item := ledger.elsewhere(result.container_id)))
         return results
 
     def _arrive(self, request: Request, caller: Caller) -> list[Result]:

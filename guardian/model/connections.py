@@ -326,10 +326,10 @@ def closing(lost: Iterable[Fate]) -> str:
     )
 
 
-def said(found: Sequence[Fate]) -> str:
+def said(found: Sequence[Fate], verb: str = "closed") -> str:
     """The connections that are closed, in words; empty where all are kept."""
     lost = [fate for fate in found if fate.lost]
     if not lost:
         return ""
     named = some((f"{fate.connection.shown} {fate.lost}" for fate in lost), most=_MOST_NAMED)
-    return f"closed {len(lost)} of {len(found)} connections: {named}"
+    return f"{verb} {len(lost)} of {len(found)} connections: {named}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from guardian.host import layer, proc, runc, space, tree, tree_delta
@@ -23,6 +23,7 @@ from guardian.model.errors import CannotSave
 from guardian.model.move import Offered, Size
 from guardian.model.savable import refusals
 from guardian.model.states import Purpose
+from guardian.work import peers
 from guardian.work.export import describe
 
 
@@ -77,6 +78,17 @@ class Passenger:
             inspection=inspection,
             volumes={volume.name: engine.volume(volume.name) for volume in self._volumes},
             size=Size(memory=space.memory_of(self.container.id), files=files),
+        )
+
+    def losses(self, there: Iterable[Container], group: Collection[str]) -> str:
+        """The connections that the move will close, in words; empty where there are none."""
+        return peers.losses(
+            self.container,
+            there,
+            group,
+            init=self._known.pid,
+            pids=Cgroup(self._known.cgroup).pids(),
+            own_network=self._known.own_network,
         )
 
     def _folders(self) -> Iterator[_Folder]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable
 
 from guardian.host import connections, facts, fence
+from guardian.host import farewell as farewells
 from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
 from guardian.model import labels
 from guardian.model.config import Config
-from guardian.model.connections import fates, fates_elsewhere, said, to_fence
+from guardian.model.connections import Peer, fates, fates_elsewhere, said, to_fence
 from guardian.model.container import Container
 from guardian.model.errors import BadInput, GuardianError
 from guardian.model.labels import Connections
+
+log = logging.getLogger("guardian.peers")
 
 
 def note(
@@ -49,6 +53,38 @@ def note(
     if found:
         connections.keep(checkpoint, found)
     return fenced
+
+
+def losses(
+    container: Container,
+    there: Iterable[Container],
+    group: Collection[str],
+    *,
+    init: int,
+    pids: Iterable[int],
+    own_network: bool,
+) -> str:
+    """What a move to another host will close, as it looks now; `group` are the names of those that go along."""
+    names = connections.names_of(there)
+    found = connections.of(container, init, pids, own_network=own_network, names=names)
+    decided = fates_elsewhere(found, kept=group, own_network=own_network)
+    return f"{container.name}: {told}" if (told := said(decided, "closes")) else ""
+
+
+def farewell(checkpoints: Iterable[Checkpoint]) -> None:
+    """Containers have moved away: those outside whose connections stay behind are told so by a reset."""
+    for checkpoint in checkpoints:
+        try:
+            record = checkpoint.record()
+            own = connections.own_addresses(record.container)
+            arriving = [
+                item.entry.outer(own)
+                for item in connections.kept(checkpoint)
+                if item.entry is not None and item.peer is Peer.OUTSIDE
+            ]
+            farewells.say(arriving)
+        except (GuardianError, OSError) as error:
+            log.warning("checkpoint %s: its peers were not told: %s", checkpoint.id, error)
 
 
 def _keeps(config: Config, container: Container) -> bool:

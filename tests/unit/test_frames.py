@@ -77,9 +77,13 @@ def test_a_file_that_grows_is_sent_to_its_end(pipe: tuple[int, int], tmp_path: P
 
 
 def test_a_stream_that_ends_in_an_error_is_not_whole(pipe: tuple[int, int]) -> None:
-    with pytest.raises(GuardianError, match="broke"), Output(pipe[1]).stream({}) as write:
-        write(b"some")
-        raise GuardianError("broke")
+    def broken() -> None:
+        with Output(pipe[1]).stream({}) as write:
+            write(b"some")
+            raise GuardianError("broke")
+
+    with pytest.raises(GuardianError, match="broke"):
+        broken()
     incoming = Input(pipe[0])
     incoming.message(limit=1)
     with pytest.raises(LinkLost):
@@ -135,9 +139,13 @@ def test_noise_is_an_error_and_no_more(data: bytes) -> None:
         os.write(writer, data)
         os.close(writer)
         incoming = Input(reader)
-        with pytest.raises((LinkLost, BadInput)):
+
+        def read() -> None:
             while True:
                 incoming.message(limit=1)
+
+        with pytest.raises((LinkLost, BadInput)):
+            read()
     finally:
         os.close(reader)
 
