@@ -279,7 +279,8 @@ def test_a_host_that_cannot_be_reached_or_has_no_guardian(lab: Lab) -> None:
     finally:
         lab.two.machine.succeed("mv /usr/bin/guardianctl.away /usr/bin/guardianctl")
     lab.one.machine.succeed(
-        "cp /root/.ssh/known_hosts /root/kept; sed -i 's/AAAA./AAAAB/' /root/.ssh/known_hosts"
+        "cp /root/.ssh/known_hosts /root/kept; rm -f /root/key*; ssh-keygen -q -t ed25519 -N '' -f /root/key;"
+        " echo two $(cut -d ' ' -f 1,2 /root/key.pub) >/root/.ssh/known_hosts"
     )
     try:
         assert "no connection to two" in lab.one.machine.fail("guardianctl migrate web two 2>&1")
