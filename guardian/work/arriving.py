@@ -173,6 +173,7 @@ class _Arriving:
                 tree_put.put(stream, place)
             else:
                 tree_put.update(stream, place, _paths(said.get("removed")))
+                _describe_root(place, said.get("root"))
         elif kind == "deleted":
             self._guest(said).deleted = tree_put.deleted_in(b"".join(stream.pieces()))
         elif kind == "file":
@@ -329,6 +330,15 @@ class _Arriving:
         self._coming.finish(self._engine)
         with contextlib.suppress(LinkLost):
             self._output.message({"done": True, "results": [result.to_json() for result in ended]})
+
+
+def _describe_root(place: Path, value: object) -> None:
+    """Mode and owner of the folder itself, which no archive of what is in it has."""
+    if not isinstance(value, list) or len(value) != 3 or not all(isinstance(item, int) for item in value):
+        raise BadInput("the other host says what is not understood", "root")
+    mode, uid, gid = value
+    os.chown(place, uid, gid)
+    os.chmod(place, mode & 0o7777)
 
 
 def _paths(value: object) -> list[str]:

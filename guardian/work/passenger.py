@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import secrets
+import stat
 import time
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -127,7 +129,9 @@ class Passenger:
         for folder, seen in self._seen.items():
             dirty = self._dirty
             removed = tree_delta.second(self._nodes(folder, moving=False), seen, None, dirty=dirty)
-            with output.stream({**self._head(folder), "pass": 2, "removed": removed}) as write:
+            top = os.stat(folder.place)
+            root = [stat.S_IMODE(top.st_mode), top.st_uid, top.st_gid]
+            with output.stream({**self._head(folder), "pass": 2, "removed": removed, "root": root}) as write:
                 tree_delta.second(self._nodes(folder, moving=False), seen, write, dirty=dirty)
         deleted = Deleted()
         for _ in layer.nodes(self._layer, deleted):
