@@ -108,12 +108,13 @@ def noted(folder: Path) -> Layer | None:
         return None
 
 
-def nodes(layer: Layer, gone: Callable[[str], None]) -> Iterator[Node]:
+def nodes(layer: Layer, gone: Callable[[str], None], *, moving: bool = False) -> Iterator[Node]:
     """The files of a layer, without whiteouts; `gone` is told the path of each file of the image that is deleted.
 
     Raises TreeError where the layer does not stand for itself (redirected folders, content left in a layer below).
+    `moving`: as in `tree.walk`; what `gone` is told is then no more than what was seen.
     """
-    for node in tree.walk(layer.upper):
+    for node in tree.walk(layer.upper, moving=moving):
         if node.whiteout:
             gone(node.path)
             continue

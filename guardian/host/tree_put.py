@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from guardian.host import tree
@@ -49,23 +50,49 @@ def _checked(member: Member) -> Member:
 
 def put(stream: Readable, root: Path) -> None:
     """Put an archive's files into a folder; raises BadArchive or OSError with part of them there."""
-    top = os.open(root, _FOLDER)
-    folders: list[tuple[str, int]] = []
-    try:
-        for member in members(stream):
-            _checked(member)
-            if not member.path:
-                continue
-            with _above(top, member.path) as (folder, name):
-                _make(member, top, folder, name)
-            if member.info.isdir():
-                folders.append((member.path, _modified(member.info)))
-        # Last, and the innermost first: what is put into a folder changes its time.
-        for path, modified in reversed(folders):
+    with _opened(root) as top:
+        _put(stream, top, replace=False)
+
+
+def update(stream: Readable, root: Path, removed: Iterable[str]) -> None:
+    """Bring a folder that `put` has filled up to date: remove paths with all below them, then put an archive's files.
+
+    A member takes the place of a file, and a folder stays where a folder is to be; a file never takes that of a folder.
+    Nobody may use the folder meanwhile. Raises BadArchive or OSError with part of it done.
+    """
+    paths = [inside(path) for path in removed]
+    if not all(paths):
+        raise BadArchive("the folder itself is to be removed")
+    with _opened(root) as top:
+        for path in paths:
             with _above(top, path) as (folder, name):
-                os.utime(name, ns=(modified, modified), dir_fd=folder, follow_symlinks=False)
+                _remove(folder, name)
+        _put(stream, top, replace=True)
+
+
+@contextlib.contextmanager
+def _opened(root: Path) -> Iterator[int]:
+    top = os.open(root, _FOLDER)
+    try:
+        yield top
     finally:
         os.close(top)
+
+
+def _put(stream: Readable, top: int, *, replace: bool) -> None:
+    folders: list[tuple[str, int]] = []
+    for member in members(stream):
+        _checked(member)
+        if not member.path:
+            continue
+        with _above(top, member.path) as (folder, name):
+            _make(member, top, folder, name, replace=replace)
+        if member.info.isdir():
+            folders.append((member.path, _modified(member.info)))
+    # Last, and the innermost first: what is put into a folder changes its time.
+    for path, modified in reversed(folders):
+        with _above(top, path) as (folder, name):
+            os.utime(name, ns=(modified, modified), dir_fd=folder, follow_symlinks=False)
 
 
 @contextlib.contextmanager
@@ -86,13 +113,27 @@ def _above(top: int, path: str) -> Iterator[tuple[int, str]]:
         os.close(folder)
 
 
-def _make(member: Member, top: int, folder: int, name: str) -> None:
+def _remove(folder: int, name: str) -> None:
+    """Remove a file, or a folder with all in it; nothing where it is not there."""
+    try:
+        if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            shutil.rmtree(name, dir_fd=folder)
+        else:
+            os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return
+
+
+def _make(member: Member, top: int, folder: int, name: str, *, replace: bool) -> None:
     info = member.info
     there = None
     with contextlib.suppress(FileNotFoundError):
         there = os.stat(name, dir_fd=folder, follow_symlinks=False)
     if there is not None and not (info.isdir() and stat.S_ISDIR(there.st_mode)):
-        raise BadArchive(f"{member.path!r:.100} is there already")
+        if not replace or stat.S_ISDIR(there.st_mode):
+            raise BadArchive(f"{member.path!r:.100} is there already")
+        os.unlink(name, dir_fd=folder)
+        there = None
     if info.islnk():
         with _above(top, inside(info.linkname)) as (other, first):
             seen = os.stat(first, dir_fd=other, follow_symlinks=False)
@@ -127,16 +168,32 @@ def _write(member: Member, folder: int, name: str) -> None:
 
 
 def _describe(info: tarfile.TarInfo, folder: int, name: str) -> None:
-    """Owner, attributes, mode and time, in this order: a change of owner takes away what the others give."""
+    """Owner, mode, attributes and time, in this order: a change of owner takes away what the others give."""
     os.chown(name, info.uid, info.gid, dir_fd=folder, follow_symlinks=False)
-    place = f"/proc/self/fd/{folder}/{name}"
+    place, wanted = f"/proc/self/fd/{folder}/{name}", tree.xattrs_of(info)
     if not info.issym():
+        # A folder that was there has some, and a new file its folder's default access list; before the mode, as
+        # without a list the group's bits are the list's mask.
+        for key in _names(place):
+            if key not in wanted:
+                os.removexattr(place, key, follow_symlinks=False)
         os.chmod(name, info.mode & 0o7777, dir_fd=folder)
-    for key, value in tree.xattrs_of(info).items():
+    for key, value in wanted.items():
         if key.startswith(_XATTRS):
             os.setxattr(place, key, value, follow_symlinks=False)
     modified = _modified(info)
     os.utime(name, ns=(modified, modified), dir_fd=folder, follow_symlinks=False)
+
+
+def _names(place: str) -> list[str]:
+    """The extended attributes that an archive speaks of; overlayfs has its own in folders that were mounted."""
+    try:
+        names = os.listxattr(place, follow_symlinks=False)
+    except OSError as error:
+        if error.errno == errno.ENOTSUP:
+            return []
+        raise
+    return [name for name in names if name.startswith(_XATTRS) and not name.startswith(_NOT_XATTRS)]
 
 
 def _modified(info: tarfile.TarInfo) -> int:
@@ -171,16 +228,15 @@ def deleted_in(data: bytes) -> list[str]:
 
 def hide(paths: list[str], upper: Path) -> None:
     """Make whiteouts in an overlay's upper folder; raises BadArchive where a path is there or its folder is not."""
-    top = os.open(upper, _FOLDER)
-    try:
+    with _opened(upper) as top:
         for path in paths:
             with _above(top, path) as (folder, name):
+                seen = os.stat(folder)
                 try:
                     os.mknod(name, stat.S_IFCHR, os.makedev(0, 0), dir_fd=folder)
                 except FileExistsError as error:
                     raise BadArchive(f"{path!r:.100} is deleted and there") from error
-    finally:
-        os.close(top)
+                os.utime(folder, ns=(seen.st_atime_ns, seen.st_mtime_ns))  # the folder's time as it came
 
 
 def clear(folder: Path) -> None:
