@@ -78,6 +78,11 @@ test-vm: ## a virtual machine with Debian's own kernel: a true reboot (half an h
 	tests/need.sh $(PACKAGING)
 	venv=$(VENV); $$venv/bin/pytest --durations=10 tests/vm
 
+.PHONY: test-migrate
+test-migrate: ## moves between two hosts, every fault at every step: half an hour
+	tests/need.sh $(PACKAGING)
+	venv=$(VENV); $$venv/bin/pytest --durations=10 tests/migrate
+
 .PHONY: test-upgrade
 test-upgrade: ## Docker 26 upgraded to 28 under running containers, once in the virtual machine; guardian up and down
 	tests/need.sh $(PACKAGING)

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from pathlib import Path
 
 from guardian.host import fence, paths, proc
@@ -15,6 +16,7 @@ from guardian.model.states import FORMAT
 
 _FOLDERS = (paths.HOLDS, paths.TICKETS, paths.HOLDERS, paths.FROZEN, paths.FACTS, paths.DUMPS)
 
+_LOOK_AGAIN = 0.05
 _HOLDER_NAME = "guardian-holder"
 REFUSAL = "guardian: checkpoint pending, start held"
 """How every refusal begins, here and in runtime/hold.sh."""
@@ -138,6 +140,29 @@ def open_gate(container_id: str) -> None:
 def restored(container_id: str) -> bool:
     """Whether the container runs under a holder."""
     return (paths.HOLDERS / container_id / "running").exists()
+
+
+def restoring_from(container_id: str) -> Path | None:
+    """The checkpoint that the container's holder restores or has restored; None where it has no holder."""
+    try:
+        lines = (paths.HOLDERS / container_id / "ticket").read_text().splitlines()
+    except OSError:
+        return None
+    return next((Path(line[11:]) for line in lines if line.startswith("checkpoint=")), None)
+
+
+def await_restored(container_id: str, *, limit: float) -> bool:
+    """Wait until a holder has restored, at most `limit` seconds and as long as it lives; returns whether it has."""
+    end = time.monotonic() + limit
+    while not restored(container_id):
+        try:
+            pid = int((paths.HOLDERS / container_id / "pid").read_text())
+        except (OSError, ValueError):
+            return False
+        if not proc.alive(pid) or time.monotonic() > end:
+            return restored(container_id)
+        time.sleep(_LOOK_AGAIN)  # it writes a file, and tells nobody else than the one who said `start`
+    return True
 
 
 def forbid_exec(container_id: str, checkpoint: Path) -> None:

@@ -335,6 +335,10 @@ class Ledger:
         """The checkpoints that depart or came with a move."""
         return [item for item in self.all() if (found := item.travel()) is not None and found.move == move]
 
+    def closed_moves(self) -> list[Path]:
+        """The folders of the moves from here whose other host knows what was decided."""
+        return [path.parent for path in sorted((self.store / _MOVES).glob(f"*/{_CLOSED}"))]
+
     def size(self) -> int:
         """Bytes of all images."""
         return sum(checkpoint.image_size() for checkpoint in self.all())

@@ -4,6 +4,7 @@ What is said over the link, JSON but for streams (host/frames.py); the source sp
     -> offer                                  <- {"problems": [], "remarks": [], "images": [ids that are missing]}
     -> {"stream": "image"}, {"make": true}    <- {"made": true}
     -> {"stream": "volume" | "layer", "member", "pass", ...} ...    while they run, and again when they stand still
+    -> {"ahead": true}                        <- {"ahead": true}    between the two: the first pass is on the disk
     -> {"stream": "file", "member", "name"} ..., {"complete": true, "limit": seconds}
                                               <- {"proven": true}     all are restored up to where they could run
     -> {"moved": true}, or {"void": why}      <- {"done": true, "results": [...]}
@@ -17,6 +18,7 @@ import contextlib
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,6 +46,8 @@ log = logging.getLogger("guardian.move")
 
 SILENCE = 600.0
 """Seconds without a word of the source after which it counts as gone."""
+_RESULT_LIMIT = 60.0
+_LOOK_AGAIN = 0.1
 _STREAMED = frozenset({archive.RECORD, archive.PROOF, archive.CONNECTIONS})
 
 
@@ -157,6 +161,9 @@ class _Arriving:
             if said.get("make"):
                 self._make(found)
                 self._output.message({"made": True})
+            elif said.get("ahead"):
+                rebuild.sync_folders(self._folders())  # so that little is left for the standstill
+                self._output.message({"ahead": True})
             elif said.get("complete"):
                 return float(said["limit"])
             else:
@@ -246,6 +253,11 @@ class _Arriving:
         for place in {self._volume_place(guest, item) for guest, item in self._volumes()}:
             tree_put.clear(place)
 
+    def _folders(self) -> list[Path]:
+        """Where the files of the containers are."""
+        layers = [self._engine.upper(guest.container.id) for guest in self._guests]
+        return [*layers, *(self._volume_place(guest, item) for guest, item in self._volumes())]
+
     def _volumes(self) -> Iterator[tuple[Guest, Volume]]:
         for guest in self._guests:
             for volume in guest.arrival.manifest.volumes:
@@ -275,7 +287,7 @@ class _Arriving:
             return
         checkpoints = [guest.checkpoint for guest in self._guests]
         with Awaiting(checkpoints, self._input, limit=limit) as awaiting:
-            awaiting.begin(lambda: self._restore(ids, arriving=True))
+            awaiting.begin(lambda: self._restore(ids, arriving=True), self._folders())
             problem = awaiting.until_proven()
             if problem:
                 awaiting.let_go()
@@ -294,7 +306,7 @@ class _Arriving:
                 self._coming.take_back(self._engine)
                 return
             results = awaiting.go()
-        self._end(results, ids)
+        self._end(results)
 
     def _settle_in(self, guest: Guest) -> None:
         """The writable layer is whole, the images are there: a checkpoint like any other, which waits for a word."""
@@ -320,16 +332,27 @@ class _Arriving:
         gate.hold_arriving(guest.container.id, guest.checkpoint.folder)
         rebuild.complete(guest.checkpoint)
 
-    def _end(self, results: Sequence[Result], ids: Sequence[str]) -> None:
+    def _end(self, results: Sequence[Result]) -> None:
         """They are this host's now: what did not run yet is restored like anything else that waits."""
         resumed = {result.container_id for result in results if result.outcome == Outcome.RESUMED}
-        late = [container_id for container_id in ids if container_id not in resumed]
         ended = [result for result in results if result.container_id in resumed]
-        if late:
-            ended += self._restore(late, arriving=False)
+        late = [guest.checkpoint for guest in self._guests if guest.container.id not in resumed]
+        # Those that may have run, and whose worker died over it, are brought to their end by the next one.
+        ended += [found for item in late if not item.restorable() and (found := _result(item))]
+        waiting = [item.container_id for item in late if item.restorable()]
+        if waiting:
+            ended += self._restore(waiting, arriving=False)
         self._coming.finish(self._engine)
         with contextlib.suppress(LinkLost):
             self._output.message({"done": True, "results": [result.to_json() for result in ended]})
+
+
+def _result(checkpoint: Checkpoint) -> Result | None:
+    """What becomes of a restore that somebody else brings to its end; None where that is not known in time."""
+    end = time.monotonic() + _RESULT_LIMIT
+    while (found := checkpoint.result()) is None and time.monotonic() < end:
+        time.sleep(_LOOK_AGAIN)  # the ledger tells nobody
+    return found
 
 
 def _describe_root(place: Path, value: object) -> None:

@@ -9,7 +9,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
@@ -62,8 +62,8 @@ class Awaiting:
             finally:
                 path.unlink(missing_ok=True)
 
-    def begin(self, restore: Callable[[], list[Result]]) -> None:
-        """Restore, and write the images out beside it: both have to be done before the vote."""
+    def begin(self, restore: Callable[[], list[Result]], folders: Iterable[Path]) -> None:
+        """Restore, and beside it write out images and the file systems of folders: all before the vote."""
 
         def restoring() -> None:
             try:
@@ -75,6 +75,7 @@ class Awaiting:
 
         def syncing() -> None:
             try:
+                rebuild.sync_folders(folders)
                 for checkpoint in self._checkpoints:
                     rebuild.sync(checkpoint)
             except (GuardianError, OSError) as error:

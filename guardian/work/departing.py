@@ -126,6 +126,8 @@ class Departing:
         sent: set[str] = set()
         for passenger in self._passengers:
             passenger.first_pass(self._output, sent)
+        self._output.message({"ahead": True})
+        self._hear(_MAKING)
 
     def hand_over(self, talk: Talk) -> Arrived:
         """Stand still, dump, send, and let the other host run it; raises GuardianError where it goes on here.

@@ -18,7 +18,7 @@ from guardian.model.graph import Member
 from guardian.model.labels import PLACEHOLDER
 from guardian.model.outcome import Result
 from guardian.model.states import Purpose
-from guardian.work import guarded, pending, recover, stop
+from guardian.work import guarded, pending, reception, recover, stop
 from guardian.work.checkpoint import checkpoint, line
 from guardian.work.host import Budget, Host, Say
 from guardian.work.restore import cold, restore
@@ -61,6 +61,7 @@ def engine_died(host: Host, *, say: Say) -> list[Result]:
 def engine_is_up(host: Host, *, stopping: threading.Event, say: Say) -> list[Result]:
     """Restore everything that waits, once dockerd is up."""
     recover.recover(host, say=say)
+    reception.sweep(host)
     with contextlib.closing(Engine()) as engine:
         containers = engine.containers()
         docker_daemon.note_up(live_restore=engine.live_restore())

@@ -109,6 +109,12 @@ def sync(found: Checkpoint) -> None:
     found.mark(State.DURABLE)
 
 
+def sync_folders(folders: Iterable[Path]) -> None:
+    """Have the file systems that folders lie on written out, each once; raises CommandFailed."""
+    for folder in {os.stat(folder).st_dev: folder for folder in folders}.values():
+        run(["sync", "--file-system", str(folder)], limit=_SYNC_LIMIT)
+
+
 def complete(found: Checkpoint) -> None:
     """Decide that a checkpoint, whose container is held, may be restored."""
     found.mark(State.HELD)

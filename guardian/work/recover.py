@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from guardian.host import gate, runc
 from guardian.host.cgroup import Cgroup
+from guardian.host.docker_engine import Engine
 from guardian.host.ledger import Checkpoint
 from guardian.model.errors import GuardianError, StoreError
 from guardian.model.outcome import Outcome, Result
@@ -16,6 +18,9 @@ from guardian.work.settle import release_running, settle
 log = logging.getLogger("guardian.recover")
 
 _UNSETTLED = frozenset({State.FROZEN, State.LOCKED, State.DUMPED, State.DURABLE, State.HELD, State.COMMITTED})
+
+_RESTORE_LIMIT = 20.0
+"""Seconds from `spent` to a container that runs: filters, credentials, limits."""
 
 
 def recover(host: Host, *, say: Say) -> None:
@@ -33,8 +38,37 @@ def recover(host: Host, *, say: Say) -> None:
         except (GuardianError, OSError) as error:
             log.error("checkpoint %s of %s: %s", checkpoint.id, checkpoint.container_id[:12], error)
     _let_go(say)
+    for container_id in gate.holds():
+        try:
+            _finish_restore(container_id, say)
+        except (GuardianError, OSError) as error:
+            log.error("the restore of %s: %s", container_id[:12], error)
     for container_id in gate.idle_holders():
         gate.clear_holder(container_id)
+
+
+def _finish_restore(container_id: str, say: Say) -> None:
+    """A restore whose worker died when the container could run: its holder has gone on, and only the hold is left."""
+    folder = gate.restoring_from(container_id)
+    if folder is None:
+        return
+    checkpoint = Checkpoint(folder)
+    if State.SPENT.value not in checkpoint.marks() or checkpoint.result() is not None:
+        return
+    if not gate.await_restored(container_id, limit=_RESTORE_LIMIT):
+        return
+    record = checkpoint.record()
+    checkpoint.mark(State.RUNNING)
+    if record.container.paused:
+        with contextlib.closing(Engine()) as engine:
+            engine.pause(container_id)
+    gate.lift(container_id)
+    checkpoint.mark(State.DONE)
+    reason = "guardian's worker ended over it"
+    checkpoint.set_result(
+        Result(container_id, record.container.name, Outcome.RESUMED, reason, 0.0, checkpoint.id)
+    )
+    say(f"{record.container.name}: resumed ({reason})")
 
 
 def _let_go(say: Say) -> None:

@@ -30,10 +30,19 @@ def tidy_all(host: Host) -> None:
     """The same for every container, and the limit for all together."""
     for container_id in sorted({checkpoint.container_id for checkpoint in host.ledger.all()}):
         tidy(host, container_id)
+    _tidy_moves(host)
     left = list(host.ledger.all())
     for place in too_much([_look(checkpoint) for checkpoint in left], _limits(host)):
         log.info("checkpoint %s is deleted: retention.max-size", left[place].id)
         remove(left[place])
+
+
+def _tidy_moves(host: Host) -> None:
+    """Verdicts of moves that both hosts know and no record is left of."""
+    known = {travel.move for item in host.ledger.all() if (travel := item.travel()) is not None}
+    for move in host.ledger.closed_moves():
+        if move.name not in known:
+            shutil.rmtree(move, ignore_errors=True)
 
 
 def _limits(host: Host) -> Limits:
