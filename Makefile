@@ -98,6 +98,11 @@ bench-forensics: ## looking into 1 GiB of memory, against grep; run it with noth
 	tests/need.sh $(PACKAGING)
 	venv=$(VENV); PYTHONPATH=$$(tests/pycriu.sh) $$venv/bin/python -m tests.bench.forensics
 
+.PHONY: bench-migrate
+bench-migrate: ## 1 GiB to another host, against ssh, runc and podman; run it with nothing else running
+	tests/need.sh $(PACKAGING)
+	venv=$(VENV); $$venv/bin/python -m tests.bench.migrate
+
 .PHONY: fuzz-images
 fuzz-images: ## images damaged at random, 100,000 of them (ROUNDS=, SEED=)
 	tests/need.sh $(PACKAGING)

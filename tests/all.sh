@@ -31,13 +31,15 @@ part 03 images make images
 	part 05 'host trixie' env HOST=trixie make host
 	part 07 vm make test-vm
 	part 08 upgrade make test-upgrade
+	part 09 migrate make test-migrate
 } &
 wait
-part 09 demo make demo
-part 10 'demo trixie' env HOST=trixie make demo
-part 11 bench-runtime make bench-runtime
-part 12 bench-forensics make bench-forensics
-part 13 fuzz-images make fuzz-images
+part 10 demo make demo
+part 11 'demo trixie' env HOST=trixie make demo
+part 12 bench-runtime make bench-runtime
+part 13 bench-forensics make bench-forensics
+part 14 bench-migrate make bench-migrate
+part 15 fuzz-images make fuzz-images
 {
 	printf 'Commit %s, %s, %s cores.\n\n' "$(git rev-parse --short HEAD)" "$(date -u +%F)" "$(nproc)"
 	printf '| part | command | verdict | tests | time |\n|---|---|---|---|---|\n'

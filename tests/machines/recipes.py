@@ -125,12 +125,23 @@ def image() -> Recipe:
     )
 
 
-def container_host(suite: str) -> Recipe:
-    """A host that systemd-nspawn boots on the kernel of this machine."""
+def database_image() -> Recipe:
+    """The root of an image with a database server and what puts it under load."""
     return Recipe(
-        name=suite,
+        name="database",
+        suite="trixie",
+        variant="minbase",
+        packages=("postgresql", "postgresql-contrib", "locales-all"),
+    )
+
+
+def container_host(kind: str) -> Recipe:
+    """A host that systemd-nspawn boots on the kernel of this machine: a suite, or SUITE+PACKAGE."""
+    suite, _, more = kind.partition("+")
+    return Recipe(
+        name=kind,
         suite=suite,
-        packages=HOST_PACKAGES + SSH_PACKAGES,
+        packages=HOST_PACKAGES + SSH_PACKAGES + ((more,) if more else ()),
         files={
             "etc/systemd/system/guardian-test-address.service": ADDRESS_UNIT,
             "etc/systemd/journald.conf.d/guardian-test.conf": JOURNAL,

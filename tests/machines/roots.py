@@ -16,9 +16,9 @@ DEBOOTSTRAP_SCRIPT = "/usr/share/debootstrap/scripts/sid"
 TOOL_FOLDER = "usr/lib/guardian-test"
 
 
-def image_tar() -> Path:
-    """The container image as a tar for `docker import`."""
-    recipe = recipes.image()
+def image_tar(recipe: Recipe | None = None) -> Path:
+    """A container image, `work:1` where none is given, as a tar for `docker import`."""
+    recipe = recipe or recipes.image()
 
     def build(target: Path) -> None:
         target.mkdir()
