@@ -17,6 +17,7 @@ for hold in $run/holds/*; do
     while IFS= read -r line; do
         case $line in checkpoint=*) checkpoint=${line#checkpoint=} ;; esac
     done <"$hold"
+    case $checkpoint in */.arrivals/*) continue ;; esac
     if [ -e "$checkpoint/ledger/departing" ] || { [ -e "$checkpoint/arrival" ] && ! [ -e "$checkpoint/ledger/arrived" ]; }; then
         echo "guardian: ${id%"${id#????????????}"}: not started, another host has it or may have it"
         continue

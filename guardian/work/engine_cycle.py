@@ -85,6 +85,8 @@ def _end_empty_holds(host: Host, containers: Sequence[Container], *, say: Say) -
     for container_id in gate.holds():
         if host.ledger.pending(container_id) is not None or host.ledger.elsewhere(container_id) is not None:
             continue
+        if reception.expects(host, container_id):
+            continue
         gate.lift(container_id)
         container = by_id.get(container_id)
         if container is not None and not container.running:

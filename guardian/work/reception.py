@@ -47,7 +47,7 @@ class Reception:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise Busy("this move is under way already") from error
-            self._made = self._noted()
+            self._made = self.noted()
             yield
 
     @property
@@ -92,13 +92,24 @@ class Reception:
         """Nothing is open any more."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _noted(self) -> list[list[str]]:
+    def noted(self) -> list[list[str]]:
+        """What is written down of what was made: kind and name of each."""
         try:
             return [
                 [str(kind), str(name)] for kind, name in json.loads((self.folder / "made.json").read_text())
             ]
         except (OSError, ValueError):
             return []
+
+
+def expects(host: Host, container_id: str) -> bool:
+    """Whether a container was made for a move that is under way: it is empty yet, and must not be started."""
+    folder = host.ledger.store / _ARRIVALS
+    for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
+        with contextlib.suppress(GuardianError):
+            if ["container", container_id] in Reception(host, name).noted():
+                return True
+    return False
 
 
 def _remove_container(host: Host, engine: Arrivals, name: str) -> None:
