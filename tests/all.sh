@@ -38,6 +38,7 @@ part 10 'demo trixie' env HOST=trixie make demo
 part 11 bench-runtime make bench-runtime
 part 12 bench-forensics make bench-forensics
 part 13 fuzz-images make fuzz-images
+part 14 fuzz-archives make fuzz-archives
 {
 	printf 'Commit %s, %s, %s cores.\n\n' "$(git rev-parse --short HEAD)" "$(date -u +%F)" "$(nproc)"
 	printf '| part | command | verdict | tests | time |\n|---|---|---|---|---|\n'

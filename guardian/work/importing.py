@@ -19,7 +19,7 @@ from guardian.model.container import Attachment, Container
 from guardian.model.errors import BadInput, GuardianError
 from guardian.model.states import Purpose, State, Verdict
 from guardian.work import content
-from guardian.work.arrival import Arrival, Terms, check, ended
+from guardian.work.arrival import OF_THE_ARCHIVE, Arrival, Terms, check, ended
 from guardian.work.host import Host
 
 _PORTION = 500
@@ -61,14 +61,11 @@ def take_in(host: Host, arrival: Arrival, terms: Terms) -> Imported:
             container = _make_container(engine, arrival, undo)
             _fill(engine, arrival, container)
             checkpoint = _commit(host, engine, arrival, container, undo)
-        except KeyboardInterrupt:
+        except BaseException as error:
             undo.run()
+            if isinstance(error, OF_THE_ARCHIVE):
+                raise GuardianError("the import failed", f"{error!s:.300}") from error
             raise
-        except (GuardianError, OSError, LookupError, TypeError, ValueError) as error:
-            undo.run()
-            if isinstance(error, GuardianError):
-                raise
-            raise GuardianError("the import failed", f"{error!s:.300}") from error
     for other in same:
         gate.lift(other.container_id)
         ended(other, arrival.name)
