@@ -43,6 +43,11 @@ unit: ## unit tests, in seconds
 images: ## the readers of CRIU's images, on images made on the spot
 	venv=$(VENV); $$venv/bin/pytest -q --durations=3 tests/images
 
+.PHONY: fuzz-archives
+fuzz-archives: ## archives damaged or made to harm, 100,000 of them, into an import (ROUNDS=, SEED=, JOBS=)
+	tests/need.sh zstd=zstd
+	venv=$(VENV); $$venv/bin/python -m tests.fuzz.archives
+
 .PHONY: format
 format: ## format the code and make anew what is generated from it
 	venv=$(VENV); $$venv/bin/ruff check --fix-only --quiet .; $$venv/bin/ruff format .; $$venv/bin/python docs/generate.py

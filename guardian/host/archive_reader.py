@@ -12,7 +12,7 @@ from typing import Any
 
 from guardian.host import tar_reader
 from guardian.host.tar_reader import BadArchive, Member, Readable
-from guardian.model.archive import IMAGE, MANIFEST, MOST_MEMBERS, MOST_SMALL, Manifest, Part, is_name
+from guardian.model.archive import FOLDERS, IMAGE, MANIFEST, MOST_MEMBERS, MOST_SMALL, Manifest, Part, is_name
 from guardian.model.errors import BadInput
 
 _MOST_JSON_DEPTH = 100
@@ -33,7 +33,7 @@ def unpack(stream: Readable, folder: Path, *, most: int) -> Manifest:
             continue  # the folders that there may be are made beforehand
         _check(member, found)
         if not found:
-            for name in ("checkpoint", "guardian", "guardian/volumes"):
+            for name in FOLDERS:
                 (folder / name).mkdir(mode=0o700)
         found[member.path] = _written(member, folder / member.path)
         if member.path == MANIFEST:

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from guardian.host import durable
 from guardian.host.command import CommandFailed, run
@@ -29,7 +30,7 @@ from guardian.model.connections import (
 from guardian.model.container import Container
 from guardian.model.errors import BadInput
 from guardian.model.states import FORMAT
-from guardian.model.wording import printable
+from guardian.model.wording import printable, quoted
 
 log = logging.getLogger("guardian.connections")
 
@@ -92,16 +93,26 @@ def keep_problem(checkpoint: Checkpoint, problem: str) -> None:
 def kept(checkpoint: Checkpoint) -> tuple[Connection, ...]:
     """The record of the connections, empty where there is none; raises BadInput where it does not parse."""
     try:
-        data = json.loads((checkpoint.folder / _RECORD).read_text())
-        if data["format"] != FORMAT:
-            raise BadInput("the record of its connections does not parse", f"format {data['format']}")
-        if "problem" in data:
-            raise BadInput("they could not be looked at", printable(str(data["problem"])[:200]))
-        return tuple(Connection.from_json(item) for item in data["connections"])
+        found, problem = parsed(json.loads((checkpoint.folder / _RECORD).read_text()))
     except FileNotFoundError:
         return ()
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BadInput("the record of its connections does not parse", str(error)) from error
+    if problem:
+        raise BadInput("they could not be looked at", problem)
+    return found
+
+
+def parsed(data: Any) -> tuple[tuple[Connection, ...], str]:
+    """What is in a record of connections: them, or why they could not be looked at; raises BadInput."""
+    try:
+        if data["format"] != FORMAT:
+            raise BadInput("the record of its connections does not parse", f"format {quoted(data['format'])}")
+        if "problem" in data:
+            return (), printable(str(data["problem"])[:200]) or "it is not known why"
+        return tuple(Connection.from_json(item) for item in data["connections"]), ""
+    except (ValueError, TypeError, KeyError) as error:
+        raise BadInput("the record of its connections does not parse", f"{error!s:.200}") from error
 
 
 def prepare(checkpoint: Checkpoint, found: Sequence[Fate]) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from guardian.model.container import Container
+from guardian.model import plain
+from guardian.model.container import Container, is_container_id
 from guardian.model.errors import BadInput
 from guardian.model.states import Purpose
+from guardian.model.wording import quoted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,18 +51,12 @@ class Record:
     def from_json(cls, data: Any) -> Record:
         """Raises BadInput for anything `to_json` would not have written."""
         try:
-            return cls(
-                container=Container.from_json(data["container"]),
-                purpose=Purpose(data["purpose"]),
-                taken=float(data["taken"]),
-                boot=str(data["boot"]),
-                group=tuple(str(item) for item in data["group"]),
-                cgroup=str(data["cgroup"]),
-                own_network=bool(data["own_network"]),
-                oom_score_adj=int(data["oom_score_adj"]),
-                by_person=bool(data["by_person"]),
-                number=int(data.get("number", 0)),
-                note=str(data.get("note", "")),
-            )
-        except (TypeError, KeyError, ValueError) as error:
+            # A newer guardian may have written more; what matters would have another format.
+            record = plain.made(cls, data, more=True)
+        except ValueError as error:
             raise BadInput("a checkpoint's record does not parse", str(error)) from error
+        if not is_container_id(record.container.id):
+            raise BadInput(
+                "a checkpoint's record does not parse", f"{quoted(record.container.id)} is no container id"
+            )
+        return record

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -15,7 +17,12 @@ MOST_UNPACKED = 1 << 40
 """Bytes that an archive may unpack to, holes included; callers that write to a disk have less."""
 _MOST_HEADER = 2 << 20
 """Bytes of the headers of one member: long names, attributes, maps of holes."""
+_DIGITS = re.compile(rb"[0-9]{16,}")
+_MOST_DIGITS = 1 << 26
+"""Squares of the lengths of runs of digits in an extended header, added up: a tarfile without the mending of
+CVE-2024-6232 (Python's own 3.11.7) looks at each digit of a run once for each digit before it."""
 _MOST_NAME = 4096
+_MOST_PART = 255
 _MOST_DEPTH = 300
 
 
@@ -38,6 +45,8 @@ class Forward:
         self._at = 0
         self._left = most
         self.header = _MOST_HEADER
+        self.content = False
+        """Whether what is read is the content of a member."""
 
     def tell(self) -> int:
         """Bytes read."""
@@ -64,7 +73,10 @@ class Forward:
                 break
             parts.append(data)
             size -= len(data)
-        return b"".join(parts)
+        found = b"".join(parts)
+        if not self.content and sum(len(run) ** 2 for run in _DIGITS.findall(found)) > _MOST_DIGITS:
+            raise BadArchive("a header in an archive has too many digits")
+        return found
 
     def _take(self, size: int) -> bytes:
         try:
@@ -95,7 +107,11 @@ def inside(name: str) -> str:
     parts = [part for part in name.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise BadArchive(f"{name!r:.100} leads out of its archive")
-    if len(name) > _MOST_NAME or len(parts) > _MOST_DEPTH:
+    try:
+        longest = max((len(os.fsencode(part)) for part in parts), default=0)
+    except UnicodeEncodeError as error:
+        raise BadArchive(f"{name!r:.100} is no name of a file") from error
+    if len(name) > _MOST_NAME or len(parts) > _MOST_DEPTH or longest > _MOST_PART:
         raise BadArchive("a name in an archive is too long", f"{name!r:.100}...")
     return "/".join(parts)
 
@@ -109,6 +125,8 @@ def _readable() -> Iterator[None]:
         raise
     except (tarfile.TarError, ValueError, OverflowError, EOFError, OSError, IndexError, KeyError) as error:
         raise BadArchive("an archive does not parse", f"{error!s:.200}") from error
+    except RecursionError as error:  # tarfile goes one deeper for each header that announces another
+        raise BadArchive("an archive does not parse", "too many headers of one member") from error
 
 
 def members(stream: Readable, *, most: int = MOST_UNPACKED) -> Iterator[Member]:
@@ -123,9 +141,12 @@ def members(stream: Readable, *, most: int = MOST_UNPACKED) -> Iterator[Member]:
             errors="surrogateescape",
         )
     while True:
-        source.header = _MOST_HEADER
+        source.header, source.content = _MOST_HEADER, False
         with _readable():
             info = archive.next()
+        if archive.pax_headers:
+            # All that follow would be given them: a small archive that takes hours. Nothing of ours has any.
+            raise BadArchive("an archive has headers for all its members")
         if info is None:
             return
         archive.members = []  # type: ignore[attr-defined] # else they are all kept
@@ -145,7 +166,7 @@ def _chunks(
             assert file is not None
             left = info.size
             while left:
-                source.header = 2 * CHUNK
+                source.header, source.content = 2 * CHUNK, True
                 data = file.read(min(CHUNK, left))
                 if not data:
                     raise BadArchive("an archive is cut off", f"in {info.name!r:.100}")

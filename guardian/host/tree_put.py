@@ -19,6 +19,9 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _XATTRS = ("user.", "trusted.", "security.capability", "system.posix_acl_")
 _NOT_XATTRS = ("user.overlay.", "trusted.overlay.")
 _MOST_DELETED = 1_000_000
+_MOST_ID = (1 << 32) - 2
+"""The next one says to chown(2) that nothing is to change."""
+_MOST_MAJOR, _MOST_MINOR = (1 << 12) - 1, (1 << 20) - 1
 _NODES = {tarfile.FIFOTYPE: stat.S_IFIFO, tarfile.CHRTYPE: stat.S_IFCHR, tarfile.BLKTYPE: stat.S_IFBLK}
 _PLAIN = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.GNUTYPE_SPARSE, tarfile.DIRTYPE, tarfile.SYMTYPE)
 
@@ -42,9 +45,17 @@ def _checked(member: Member) -> Member:
         raise BadArchive(f"{member.path!r:.100} is a whiteout", "deleted files are listed apart")
     if info.type == tarfile.SYMTYPE and not 0 < len(info.linkname) < 4096:
         raise BadArchive(f"{member.path!r:.100} leads nowhere")
+    if "\0" in info.linkname:
+        raise BadArchive(f"{member.path!r:.100} leads nowhere")
     for name in tree.xattrs_of(info):
         if name.startswith(_NOT_XATTRS):
             raise BadArchive(f"{member.path!r:.100} has an attribute of overlayfs")
+        if "\0" in name:
+            raise BadArchive(f"{member.path!r:.100} has an attribute without a name")
+    if not (0 <= info.uid <= _MOST_ID and 0 <= info.gid <= _MOST_ID):
+        raise BadArchive(f"{member.path!r:.100} has no possible owner")
+    if info.isdev() and not (0 <= info.devmajor <= _MOST_MAJOR and 0 <= info.devminor <= _MOST_MINOR):
+        raise BadArchive(f"{member.path!r:.100} is no possible device")
     return member
 
 

@@ -29,9 +29,14 @@ VOLUMES = "guardian/volumes/"
 IMAGE = "guardian/image.tar."
 """Followed by a number: docker's archive of the image in parts, since its length is known only at its end."""
 
+FOLDERS = ("checkpoint", "guardian", "guardian/volumes")
+"""The folders that members lie in."""
+
 MOST_MEMBERS = 100_000
 MOST_SMALL = 16 << 20
 """Bytes of a member that is read as a whole: JSON."""
+MOST_SECONDS = 253402300800.0
+"""When the year 10000 begins."""
 MOST_NAME = 100
 """What the oldest tar header holds."""
 _NAME = re.compile(r"(?:checkpoint/|guardian/|guardian/volumes/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -42,7 +47,8 @@ _VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 
 def is_name(name: str) -> bool:
     """Whether a member may be called so: no path that leads anywhere, whatever unpacks it."""
-    return len(name) <= MOST_NAME and ".." not in name and _NAME.fullmatch(name) is not None
+    short = len(name) <= MOST_NAME and ".." not in name
+    return short and name not in FOLDERS and _NAME.fullmatch(name) is not None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +121,7 @@ class Manifest:
                     for field in dataclasses.fields(cls)
                 }
             )
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
+        except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as error:
             raise BadInput("the manifest does not parse", f"{error!r:.100}") from error
         for problem in found._problems():
             raise BadInput("the manifest does not parse", problem)
@@ -141,6 +147,7 @@ class Manifest:
 def _text(value: object) -> str:
     if not isinstance(value, str) or len(value) > 4096:
         raise ValueError(f"{quoted(value)} is no text")
+    value.encode()  # a lone surrogate is no text: it could not be written anywhere
     return value
 
 
@@ -156,6 +163,12 @@ def _number(value: object) -> int:
     return value
 
 
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < MOST_SECONDS:
+        raise ValueError(f"{quoted(value)} is no time")
+    return float(value)
+
+
 def _flag(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError(f"{quoted(value)} is neither true nor false")  # noqa: TRY004
@@ -164,7 +177,7 @@ def _flag(value: object) -> bool:
 
 _FIELDS: Mapping[str, Any] = {
     "format": _number,
-    "taken": float,
+    "taken": _seconds,
     "versions": lambda value: {_text(key): _text(item) for key, item in value.items()},
     "tags": _texts,
     "digests": _texts,

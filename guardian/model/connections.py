@@ -58,7 +58,7 @@ class Flow:
             source, source_port, target, target_port = data
             return cls(address(source), _port(source_port), address(target), _port(target_port))
         except (TypeError, ValueError) as error:
-            raise BadInput("a connection's record does not parse", str(error)) from error
+            raise BadInput("a connection's record does not parse", f"{error!s:.200}") from error
 
 
 def _port(value: Any) -> int:
@@ -212,7 +212,7 @@ class Connection:
                 found = Tracked(original, reply, int(entry["timeout"]))
             return cls(Flow.from_json(data["flow"]), Peer(data["peer"]), str(data["name"]), found)
         except (TypeError, KeyError, ValueError, OverflowError) as error:
-            raise BadInput("a connection's record does not parse", str(error)) from error
+            raise BadInput("a connection's record does not parse", f"{error!s:.200}") from error
 
 
 @dataclasses.dataclass(frozen=True)

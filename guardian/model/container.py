@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from guardian.model import plain
 from guardian.model.errors import BadInput
 
 _ID = re.compile(r"[0-9a-f]{64}\Z")
@@ -126,17 +127,8 @@ class Container:
     def from_json(cls, data: Any) -> Container:
         """The container in `data`; raises BadInput for anything `to_json` would not have written."""
         try:
-            fields = dict(data)
-            fields["restart_policy"] = RestartPolicy(fields["restart_policy"])
-            fields["networks"] = tuple(Attachment(**item) for item in fields["networks"])
-            fields["mounts"] = tuple(Mount(**item) for item in fields["mounts"])
-            check = fields["healthcheck"]
-            fields["links"], fields["volumes_from"] = (
-                tuple(str(item) for item in fields.get(key, ())) for key in ("links", "volumes_from")
-            )
-            fields["healthcheck"] = Healthcheck(tuple(check["argv"]), float(check["timeout"]))
-            container = cls(**fields)
-        except (TypeError, KeyError, ValueError) as error:
+            container = plain.made(cls, data)
+        except ValueError as error:
             raise BadInput("container facts do not parse", str(error)) from error
         if not is_container_id(container.id):
             raise BadInput("container facts do not parse", f"{container.id!r} is not a container id")

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from guardian.host import archive_reader, layer, tree_put
+from guardian.host import archive_reader, connections, layer, tree_put
 from guardian.host.docker_arrivals import Arrivals
 from guardian.host.docker_networks import PREDEFINED
 from guardian.host.ledger import Checkpoint
@@ -42,6 +42,18 @@ _NEEDED = (
     f"{archive.IMAGES}inventory.img",
     f"{archive.IMAGES}pstree.img",
 )
+
+
+OF_THE_ARCHIVE = (
+    OSError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+)
+"""What the disk says while things are made, and Python of descriptions of another shape than they should have."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,10 +112,7 @@ def _understood(folder: Path, manifest: Manifest, terms: Terms) -> Arrival:
         raise BadArchive(f"the archive has no {name!r}")
     if manifest.architecture != platform.machine():
         raise BadInput(f"the archive is for {quoted(manifest.architecture)}", f"this is {platform.machine()}")
-    try:
-        record = Record.from_json(archive_reader.read_json(folder / archive.RECORD))
-    except (AttributeError, RecursionError) as error:
-        raise BadArchive("the record does not parse", str(error)) from error
+    record = Record.from_json(archive_reader.read_json(folder / archive.RECORD))
     inspection = _table(folder / archive.INSPECTION)
     for key in ("Config", "HostConfig"):
         if not isinstance(inspection.get(key), dict):
@@ -112,6 +121,10 @@ def _understood(folder: Path, manifest: Manifest, terms: Terms) -> Arrival:
         raise BadArchive("the archive is about more than one container")
     if not _PROOF.fullmatch(_small(folder / archive.PROOF)) or not _CGROUP.fullmatch(record.cgroup):
         raise BadArchive("the record does not parse", "proof or cgroup")
+    if not 0 <= record.taken < archive.MOST_SECONDS:
+        raise BadArchive("the record does not parse", "when it was taken")
+    if archive.CONNECTIONS in members:
+        connections.parsed(archive_reader.read_json(folder / archive.CONNECTIONS))
     deleted = tree_put.deleted_in(_small(folder / layer.DELETED).encode())
     for name in sorted(members):
         if name == layer.DIFF or name.startswith(archive.VOLUMES):

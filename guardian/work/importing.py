@@ -15,7 +15,7 @@ from guardian.host.ledger import Checkpoint, remove_all
 from guardian.model.container import Container
 from guardian.model.errors import BadInput, GuardianError
 from guardian.work import rebuild
-from guardian.work.arrival import Arrival, Terms, check, ended
+from guardian.work.arrival import OF_THE_ARCHIVE, Arrival, Terms, check, ended
 from guardian.work.host import Host
 
 
@@ -65,14 +65,11 @@ def take_in(host: Host, arrival: Arrival, terms: Terms) -> Imported:
             )
             _fill(engine, arrival, container)
             checkpoint = _commit(host, engine, arrival, container, undo)
-        except KeyboardInterrupt:
+        except BaseException as error:
             undo.run()
+            if isinstance(error, OF_THE_ARCHIVE):
+                raise GuardianError("the import failed", f"{error!s:.300}") from error
             raise
-        except (GuardianError, OSError, LookupError, TypeError, ValueError) as error:
-            undo.run()
-            if isinstance(error, GuardianError):
-                raise
-            raise GuardianError("the import failed", f"{error!s:.300}") from error
     for other in same:
         gate.lift(other.container_id)
         ended(other, arrival.name)

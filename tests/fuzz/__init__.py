@@ -1,1 +1,1 @@
-"""Damaged images without end: `make fuzz-images`."""
+"""Damaged images and archives without end: `make fuzz-images`, `make fuzz-archives`."""

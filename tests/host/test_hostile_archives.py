@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.host.archives import ARCHIVE, exported, fetched, refused
+from tests.host.archives import ARCHIVE, exported, fetched, refused, state_of
 from tests.host.site import Site
 
 DAMAGE: dict[str, Callable[[list[tuple[tarfile.TarInfo, bytes]]], None]] = {}
@@ -147,6 +147,16 @@ def _(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
     replaced(members, "deleted.files", b'["evil"]')
 
 
+@damage("an owner that there cannot be")
+def _(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
+    replaced(members, "rootfs-diff.tar", tarred(member("evil", b"evil", uid=-5)))
+
+
+@damage("a file named like a folder")
+def _(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
+    members.insert(0, member("checkpoint", b"evil"))
+
+
 @damage("another proof")
 def _(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
     replaced(members, "guardian/proof", b"1 2 3\nx")
@@ -155,6 +165,32 @@ def _(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
 @damage("JSON without end")
 def _(members: list[tuple[tarfile.TarInfo, bytes]]) -> None:
     replaced(members, "guardian/container.json", b"[" * 200_000)
+
+
+def test_what_is_found_out_while_things_are_made_is_taken_back(site: Site, tmp_path: Path) -> None:
+    """A network's description that Python trips over, when another one is made: no traceback, nothing left."""
+    site.redis("redis", "-v kept:/kept")
+    site.machine.succeed("guardianctl checkpoint redis")
+    exported(site, "redis", "--volumes all")
+    plain = fetched(site, tmp_path)
+    site.machine.succeed("docker rm -f redis; docker volume rm kept")
+    with tarfile.open(plain) as archive:
+        members = [(info, file.read()) for info in archive if (file := archive.extractfile(info)) is not None]
+    record = json.loads(next(data for info, data in members if info.name == "guardian/record.json"))
+    good = {"Scope": "local", "Driver": "bridge"}
+    record["container"]["networks"] += [
+        {"name": "good", "network_id": "x", "network": good},
+        {"name": "evil", "network_id": "y", "network": {**good, "ConfigFrom": "no table"}},
+    ]
+    replaced(members, "guardian/record.json", json.dumps(record).encode())
+    (tmp_path / "bad").write_bytes(tarred(*members))
+    site.machine.copy_to(tmp_path / "bad", "/root/bad.tar")
+    before = state_of(site)
+    told = site.machine.run("guardianctl import /root/bad.tar")
+    assert told.status == 1, told
+    assert "the import failed" in told.stderr
+    assert "Traceback" not in told.stderr
+    assert state_of(site) == before
 
 
 def test_hostile_archives_are_refused_and_nothing_is_changed(site: Site, tmp_path: Path) -> None:

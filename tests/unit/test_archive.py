@@ -10,6 +10,7 @@ import os
 import shutil
 import tarfile
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -130,6 +131,9 @@ def test_more_than_there_is_room_for(folder: Path) -> None:
         "x" * 101,
         "a\nb",
         ".x",
+        "checkpoint",
+        "guardian",
+        "guardian/volumes",
     ],
 )
 def test_names_that_no_member_has(name: str) -> None:
@@ -152,6 +156,30 @@ def test_a_manifest_of_anything(key: str, value: object) -> None:
             Manifest.from_json(wrong)
         except BadInput as error:
             assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("taken", float("inf")),
+        ("taken", float("nan")),
+        ("taken", 10**400),
+        ("taken", -1),
+        ("taken", "1"),
+        ("kernel", "\ud800"),
+        ("members", [{"name": "proof", "size": 10**30, "sha256": "0" * 64}]),
+    ],
+)
+def test_values_that_nothing_can_be_done_with(key: str, value: object) -> None:
+    with pytest.raises(BadInput):
+        Manifest.from_json(MANIFEST.to_json() | {key: value})
+
+
+@pytest.mark.parametrize("name", archive.FOLDERS)
+def test_a_file_named_like_a_folder(folder: Path, name: str) -> None:
+    """Not an OSError: the folder is there already when the file is to be made."""
+    with pytest.raises(BadArchive, match="no name of this format"):
+        archive_reader.unpack(tar((name, FILE, "x")), folder, most=1 << 20)
 
 
 def test_a_newer_format_names_itself() -> None:
@@ -243,7 +271,30 @@ def test_what_was_kept_is_put_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{}", b"[1]", b'["../x"]', b'["a/../../b"]', b'[""]', b'["/"]', b"[" * 9000]
+    ("kind", "changes"),
+    [
+        (FILE, {"uid": -5}),
+        (FILE, {"gid": (1 << 32) - 1}),
+        (tarfile.CHRTYPE, {"devmajor": 1 << 20}),
+        (tarfile.BLKTYPE, {"devminor": -1}),
+        (LINK, {"pax_headers": {"linkpath": "a\0b"}}),
+        (FILE, {"pax_headers": {"SCHILY.xattr.user.\0": "x"}}),
+    ],
+)
+def test_what_the_kernel_could_not_be_asked_for(kind: bytes, changes: dict[str, Any]) -> None:
+    """Found out when the archive is looked at: later it would be an error of Python's, with half of it made."""
+    info = tarfile.TarInfo("x")
+    info.type, info.linkname = kind, "y" if kind == LINK else ""
+    for key, value in changes.items():
+        setattr(info, key, value)
+    form: Literal[1, 2] = 2 if "pax_headers" in changes else 1  # PAX_FORMAT, GNU_FORMAT
+    with pytest.raises(BadArchive):
+        tree_put.check(io.BytesIO(info.tobuf(form) + tree.END))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b'["\\ud800"]', b"", b"{}", b"[1]", b'["../x"]', b'["a/../../b"]', b'[""]', b'["/"]', b"[" * 9000],
 )
 def test_lists_of_deleted_files(data: bytes) -> None:
     with pytest.raises(BadArchive):

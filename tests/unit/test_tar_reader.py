@@ -39,7 +39,9 @@ def test_what_is_good_is_read() -> None:
     assert read(GOOD) == [("a", b"x" * 700), ("b/" + "n" * 200, b"x" * 700), ("link", b"")]
 
 
-@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "a/..", "b/" * 400 + "x", "n" * 5000])
+@pytest.mark.parametrize(
+    "name", ["../x", "/etc/passwd", "a/../../x", "a/..", "b/" * 400 + "x", "n" * 5000, "b/" + "n" * 256]
+)
 def test_names_that_lead_out_or_too_far(name: str) -> None:
     with pytest.raises(BadArchive):
         inside(name)
@@ -74,6 +76,31 @@ def test_a_bomb_ends_at_the_limit() -> None:
     text = f"1\n{1 << 60}\n0\n".encode()
     with pytest.raises(BadArchive, match="more than is allowed"):
         read(hole.tobuf(tarfile.PAX_FORMAT) + text + bytes(512 - len(text)) + bytes(1024), most=1 << 30)
+
+
+def header(kind: bytes, data: bytes = b"") -> bytes:
+    info = tarfile.TarInfo("header")
+    info.type, info.size = kind, len(data)
+    return info.tobuf() + data + bytes(-len(data) % 512)
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE])
+def test_headers_that_announce_headers_without_end(kind: bytes) -> None:
+    with pytest.raises(BadArchive):
+        read(header(kind) * 3000 + GOOD)
+
+
+def test_headers_for_all_members() -> None:
+    """Each member would be given all of them: seconds a member."""
+    with pytest.raises(BadArchive, match="for all its members"):
+        read(header(tarfile.XGLTYPE, b"9 a=bcde\n" * 100_000) + GOOD)
+
+
+def test_digits_without_end() -> None:
+    digits = b"1" * 1_000_000
+    with pytest.raises(BadArchive, match="digits"):
+        read(header(tarfile.XHDTYPE, b"1000019 comment=" + digits + b"\n") + GOOD)
+    assert read(archive(("digits", {}), content=digits)) == [("digits", digits)]
 
 
 def test_members_are_not_kept() -> None:
