@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import secrets
 import stat
 import sys
 from collections.abc import Iterator
@@ -21,11 +22,12 @@ from guardian.host import durable, filters
 from guardian.host.ledger import Checkpoint
 from guardian.model.errors import BadInput, GuardianError, NoCheckpoint, UnknownContainer
 from guardian.model.wording import escaped
-from guardian.work import arrival, export, files, importing
+from guardian.work import arrival, export, files, importing, reception
 from guardian.work.arrival import Terms
 from guardian.work.export import Wanted
 from guardian.work.files import Found
 from guardian.work.host import Host
+from guardian.work.reception import Reception
 
 _REFUSALS = (BadInput, NoCheckpoint, UnknownContainer)
 
@@ -165,14 +167,17 @@ def _name_for(checkpoint: Checkpoint, options: argparse.Namespace) -> str:
 def _import(options: argparse.Namespace) -> int:
     host = Host.of(load_config())
     terms = Terms(options.name, options.volumes == "use", options.force)
+    reception.sweep(host)
+    coming = Reception(host, secrets.token_hex(16))
     with (
+        coming.open(),
         _source(options.file) as file,
         filters.decoded(file, identity=options.identity) as stream,
-        arrival.unpacked(host, stream, terms) as found,
+        arrival.unpacked(host, stream, terms, coming.staging) as found,
     ):
         for remark in arrival.said(found):
             print(f"guardianctl: {escaped(remark)}", file=sys.stderr)
-        made = importing.take_in(host, found, terms)
+        made = importing.take_in(host, found, terms, coming)
     name = made.container.name
     if options.resume:
         if not options.json:

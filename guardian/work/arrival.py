@@ -7,8 +7,8 @@ import dataclasses
 import os
 import platform
 import re
-import secrets
 import shutil
+import socket
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -24,11 +24,11 @@ from guardian.model import archive
 from guardian.model.archive import Manifest, Volume
 from guardian.model.container import Container
 from guardian.model.errors import BadInput, GuardianError, StoreError
+from guardian.model.move import ports
 from guardian.model.states import Purpose, State
 from guardian.model.wording import quoted
 from guardian.work.host import Host
 
-_FOLDER = ".import-"
 _RAN = frozenset({State.SPENT.value, State.RUNNING.value, State.DONE.value})
 _PROOF = re.compile(r"[0-9]{1,20} [0-9]{1,20} [0-9]{1,20}\n")
 _CGROUP = re.compile(r"/sys/fs/cgroup/[A-Za-z0-9_.:@/-]{1,1000}")
@@ -88,12 +88,10 @@ class Arrival:
 
 
 @contextlib.contextmanager
-def unpacked(host: Host, stream: Readable, terms: Terms) -> Iterator[Arrival]:
+def unpacked(host: Host, stream: Readable, terms: Terms, folder: Path) -> Iterator[Arrival]:
     """An archive in a folder that goes with the block; raises BadInput or StoreError with nothing changed."""
     store = host.ledger.store
-    store.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder = store / f"{_FOLDER}{secrets.token_hex(8)}"
-    folder.mkdir(mode=0o700)
+    folder.mkdir(mode=0o700, parents=True)
     try:
         disk = os.statvfs(store)
         room = disk.f_bavail * disk.f_frsize - host.config.reserve
@@ -173,6 +171,8 @@ def check(host: Host, engine: Arrivals, arrival: Arrival, terms: Terms) -> list[
             raise BadInput(
                 f"{quoted(mount.source)} is not there", f"it was mounted at {quoted(mount.destination)}"
             )
+    for problem in taken_ports(arrival):
+        raise BadInput(problem)
     return _same(host, engine, arrival, terms)
 
 
@@ -305,3 +305,22 @@ def ended(checkpoint: Checkpoint, name: str) -> None:
     """Write down that a record here is not to be used any more: its copy is."""
     with contextlib.suppress(OSError, GuardianError):
         checkpoint.mark(State.ORPHANED, f"it was imported as {name}")
+
+
+def taken_ports(guest: Arrival) -> list[str]:
+    """The ports of this host that it publishes and that cannot be had, in words."""
+    found = []
+    for port in ports(guest.inspection):
+        kind = socket.SOCK_DGRAM if port.protocol == "udp" else socket.SOCK_STREAM
+        family = socket.AF_INET6 if ":" in port.address else socket.AF_INET
+        if port.protocol not in ("tcp", "udp"):
+            continue
+        with socket.socket(family, kind) as probe:
+            # What an earlier connection has left does not count, only who listens.
+            if kind == socket.SOCK_STREAM:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((port.address, port.number))
+            except OSError as error:
+                found.append(f"{quoted(guest.name)} publishes {port}, which cannot be had: {error.strerror}")
+    return found

@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from guardian.host import archive_reader, connections, gate, layer, tree_put
 from guardian.host.command import run
 from guardian.host.docker_arrivals import Arrivals
-from guardian.host.ledger import Checkpoint, remove_all
+from guardian.host.ledger import Checkpoint
 from guardian.model.container import Container
 from guardian.model.errors import BadInput, GuardianError
 from guardian.work import rebuild
 from guardian.work.arrival import OF_THE_ARCHIVE, Arrival, Terms, check, ended
 from guardian.work.host import Host
+from guardian.work.reception import Reception
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,24 +28,8 @@ class Imported:
     connections: int
 
 
-class _Undo:
-    """What has to be taken back when a later step fails; the latest first."""
-
-    def __init__(self) -> None:
-        self._steps: list[Callable[[], None]] = []
-
-    def add(self, step: Callable[[], None]) -> None:
-        self._steps.append(step)
-
-    def run(self) -> None:
-        for step in reversed(self._steps):
-            with contextlib.suppress(GuardianError, OSError):
-                step()
-
-
-def take_in(host: Host, arrival: Arrival, terms: Terms) -> Imported:
+def take_in(host: Host, arrival: Arrival, terms: Terms, coming: Reception) -> Imported:
     """Make everything, the checkpoint last; raises GuardianError with all that was made removed, but for the image."""
-    undo = _Undo()
     with contextlib.closing(Arrivals()) as engine:
         same = check(host, engine, arrival, terms)
         try:
@@ -53,23 +37,24 @@ def take_in(host: Host, arrival: Arrival, terms: Terms) -> Imported:
             rebuild.networks(
                 engine,
                 arrival.container.networks,
-                lambda name: undo.add(lambda: engine.remove_network(name)),
+                lambda name: coming.intend("network", name),
             )
-            _make_volumes(engine, arrival, undo)
+            _make_volumes(engine, arrival, coming)
             container = rebuild.container(
                 engine,
                 arrival.name,
                 arrival.inspection,
                 arrival.container,
-                lambda made: undo.add(lambda: engine.remove(made)),
+                lambda made: coming.intend("container", made),
             )
             _fill(engine, arrival, container)
-            checkpoint = _commit(host, engine, arrival, container, undo)
+            checkpoint = _commit(host, engine, arrival, container)
         except BaseException as error:
-            undo.run()
+            coming.take_back(engine)
             if isinstance(error, OF_THE_ARCHIVE):
                 raise GuardianError("the import failed", f"{error!s:.300}") from error
             raise
+    coming.forget()
     for other in same:
         gate.lift(other.container_id)
         ended(other, arrival.name)
@@ -96,7 +81,7 @@ def _load_image(engine: Arrivals, arrival: Arrival) -> None:
         )
 
 
-def _make_volumes(engine: Arrivals, arrival: Arrival, undo: _Undo) -> None:
+def _make_volumes(engine: Arrivals, arrival: Arrival, coming: Reception) -> None:
     for volume in {item.name: item for item in arrival.volumes(named=True)}.values():
         there = engine.volume(volume.name)
         if there:
@@ -105,8 +90,8 @@ def _make_volumes(engine: Arrivals, arrival: Arrival, undo: _Undo) -> None:
                 _put(arrival, volume.member, place)
             continue
         labels = arrival.volume_facts.get(volume.name, {}).get("Labels") or {}
+        coming.intend("volume", volume.name)
         place = engine.make_volume(volume.name, labels)
-        undo.add(lambda name=volume.name: engine.remove_volume(name))  # type: ignore[misc]
         _put(arrival, volume.member, place)
 
 
@@ -129,10 +114,8 @@ def _fill(engine: Arrivals, arrival: Arrival, container: Container) -> None:
     run(["sync", "--file-system", str(upper)], limit=600.0)
 
 
-def _commit(host: Host, engine: Arrivals, arrival: Arrival, container: Container, undo: _Undo) -> Checkpoint:
+def _commit(host: Host, engine: Arrivals, arrival: Arrival, container: Container) -> Checkpoint:
     """Write the checkpoint, hold the container, then decide: until then it is nothing that may be restored."""
-    undo.add(lambda: gate.lift(container.id))
-    undo.add(lambda: remove_all(host.ledger.of(container.id)))
     checkpoint = rebuild.checkpoint(host, engine, arrival, container)
     rebuild.sync(checkpoint)
     gate.hold(container.id, container.name, checkpoint.folder)

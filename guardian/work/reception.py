@@ -1,4 +1,4 @@
-"""Reception: what a move has made on the host that it goes to, written down beforehand, so that it can be taken back.
+"""Reception: what a move or an import has made here, written down beforehand, so that it can be taken back.
 
 STORE/.arrivals/MOVE/ has `made.json`, a list of [kind, name], and `voted` from the moment on when the source may
 commit: then nothing of it is taken back without the source's word. Whoever receives holds the lock `lock`.
@@ -30,7 +30,7 @@ _NEVER = "0001-01-01"
 
 
 class Reception:
-    """One move that comes here."""
+    """One move or import that comes here."""
 
     def __init__(self, host: Host, move: str) -> None:
         self._host = host
@@ -48,7 +48,11 @@ class Reception:
             except BlockingIOError as error:
                 raise Busy("this move is under way already") from error
             self._made = self.noted()
-            yield
+            try:
+                yield
+            finally:
+                if not self._made and not self.voted:
+                    self.forget()
 
     @property
     def staging(self) -> Path:
@@ -78,6 +82,7 @@ class Reception:
                 continue
             except (GuardianError, OSError, KeyError) as error:
                 log.warning("the %s %s of a move that came to nothing is left: %s", kind, name, error)
+        self._made = []
         self.forget()
 
     def finish(self, engine: Arrivals) -> None:
@@ -89,7 +94,8 @@ class Reception:
         self.forget()
 
     def forget(self) -> None:
-        """Nothing is open any more."""
+        """Nothing is open any more: what was made stays."""
+        self._made = []
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def noted(self) -> list[list[str]]:

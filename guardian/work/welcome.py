@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import platform
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from guardian.host.docker_arrivals import Arrivals
 from guardian.host.record import Record
 from guardian.model.container import Attachment
 from guardian.model.errors import BadInput, GuardianError
-from guardian.model.move import Offer, Offered, incompatible, overlapping, ports
+from guardian.model.move import Offer, Offered, incompatible, overlapping
 from guardian.model.states import State
 from guardian.model.wording import quoted
 from guardian.work import arrival
@@ -120,7 +119,7 @@ def _checks(
         yield partial(_refused, arrival.check_engine, engine, guest, replaced)
         yield partial(_refused, arrival.check_volumes, engine, guest, Terms(), overwritten)
         yield partial(_binds, guest)
-        yield partial(_ports, guest)
+        yield partial(arrival.taken_ports, guest)
         yield partial(_networks, engine, guest)
 
 
@@ -173,24 +172,6 @@ def _binds(guest: Arrival) -> list[str]:
         for mount in guest.container.mounts
         if mount.kind == "bind" and not os.path.lexists(mount.source)
     ]
-
-
-def _ports(guest: Arrival) -> list[str]:
-    found = []
-    for port in ports(guest.inspection):
-        kind = socket.SOCK_DGRAM if port.protocol == "udp" else socket.SOCK_STREAM
-        family = socket.AF_INET6 if ":" in port.address else socket.AF_INET
-        if port.protocol not in ("tcp", "udp"):
-            continue
-        with socket.socket(family, kind) as probe:
-            # What an earlier connection has left does not count, only who listens.
-            if kind == socket.SOCK_STREAM:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((port.address, port.number))
-            except OSError as error:
-                found.append(f"{quoted(guest.name)} publishes {port}, which cannot be had: {error.strerror}")
-    return found
 
 
 def _networks(engine: Arrivals, guest: Arrival) -> list[str]:

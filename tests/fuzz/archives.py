@@ -102,7 +102,7 @@ class Imports:
         try:
             with (
                 filters.decoded(cast(BinaryIO, io.BytesIO(data)), identity="") as stream,
-                arrival.unpacked(host, stream, self._terms) as found,
+                arrival.unpacked(host, stream, self._terms, host.ledger.store / "new") as found,
             ):
                 self._looked_at(host, found)
             outcome = "arrival"

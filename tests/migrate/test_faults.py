@@ -55,7 +55,7 @@ def _begin(lab: Lab) -> Before:
     lab.clean()
     lab.one.counter("counter", "--restart always")
     before = lab.one.redis("redis", "--restart always -v kept:/kept", guarded=False)
-    lab.one.machine.succeed("docker exec redis sh -c 'echo kept >/kept/f; echo layer >/root/f'")
+    lab.one.machine.succeed("docker exec redis sh -c 'echo kept >/kept/f; echo layer >/root/f'; sync")
     lab.two.machine.write("/root/counter.py", lab.one.machine.read("/root/counter.py"))
     lab.one.wait_for(lambda: _count(lab.one) > 20)
     return Before(before, _count(lab.one))

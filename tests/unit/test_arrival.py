@@ -45,7 +45,7 @@ def arrived(folder: Path, data: bytes) -> str:
     host = Host.of(defaults())
     host.ledger.store = folder / "store"
     try:
-        with arrival.unpacked(host, io.BytesIO(data), Terms()) as found:
+        with arrival.unpacked(host, io.BytesIO(data), Terms(), folder / "store" / "new") as found:
             return found.name
     finally:
         assert os.listdir(folder / "store") == []
