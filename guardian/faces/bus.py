@@ -133,7 +133,8 @@ class Guardian:
         given = bus_values.options(call.value.capitalize(), options, allowed)
         errand = errands.of(call, names, {"host": host, "options": given})
         request = worker_client.request(call, errand.names, errand=errand.to_json())
-        return await self._begin(caller, call, names, request, file)
+        shown = [*errand.names, *([host] if host else [])] or ["an archive"]
+        return await self._begin(caller, call, shown, request, file)
 
     async def _begin(
         self, caller: Caller, kind: Call, containers: list[str], request: bytes, file: int | None = None

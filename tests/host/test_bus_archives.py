@@ -27,9 +27,9 @@ def text(value: str) -> dict[str, Any]:
 
 @pytest.fixture
 def site(site: Site) -> Iterator[Site]:
-    """With the client and no archive on it; the worker runs afterwards."""
+    """With the client on it, no archive and no jobs yet; the worker runs afterwards."""
     site.machine.copy_to(Path(__file__).with_name("bus_client.py"), "/root/bus_client.py")
-    site.machine.succeed(f"rm -f {ARCHIVE} /root/by-bus /root/pipe")
+    site.machine.succeed(f"systemctl stop guardiand.service; rm -f {ARCHIVE} /root/by-bus /root/pipe")
     yield site
     site.machine.succeed("systemctl start guardian-worker.service")
 

@@ -205,10 +205,10 @@ def test_over_the_bus(lab: Lab) -> None:
 
 def test_over_the_bus_nothing_is_asked_and_hosts_are_no_options(lab: Lab) -> None:
     before = lab.one.redis("redis", guarded=False)
-    call = f"busctl call {NAME} {ROOT} {NAME} Migrate 'assa{{sv}}'"
+    call = f"busctl -- call {NAME} {ROOT} {NAME} Migrate 'assa{{sv}}'"
     for arguments, said in (
         ("1 nope two 0", "there is no container 'nope'"),
-        ("1 redis -- -oProxyCommand=x 0", "is no host"),
+        ("1 redis -oProxyCommand=x 0", "is no host"),
         ("1 redis 'two;reboot' 0", "is no host"),
         ("0 two 0", "no container is named"),
         ("1 redis two 1 sudo b true", "it takes check (b)"),
