@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from guardian.faces import subject, worker_client
-from guardian.faces.asking import job
+from guardian.faces.asking import job, tell
 from guardian.faces.configuration import load_config
 from guardian.faces.jobs import Call, Status
 from guardian.host import durable, filters
@@ -42,6 +42,7 @@ def run(name: str, options: argparse.Namespace) -> int:
         return Status.DONE
     except (GuardianError, OSError) as error:
         print(f"guardianctl: {escaped(str(error))}", file=sys.stderr)
+        tell(error, json_wanted=options.json and name != "files" and getattr(options, "output", "") != "-")
         return Status.REFUSED if isinstance(error, _REFUSALS) else Status.FAILED
 
 
@@ -139,22 +140,26 @@ def _export(options: argparse.Namespace) -> int:
 
 def _export_of(checkpoint: Checkpoint, options: argparse.Namespace) -> int:
     wanted = Wanted(options.with_image, options.volumes)
+    given = options.descriptor is not None
     name = options.output or _name_for(checkpoint, options)
     for remark in export.remarks(checkpoint, wanted):
         print(f"guardianctl: {escaped(remark)}", file=sys.stderr)
     with (
-        output(name) as file,
+        durable.into(options.descriptor) if given else output(name) as file,
         filters.encoded(file, compress=options.compress == "zstd", recipient=options.encrypt_to) as write,
     ):
         manifest = export.export(checkpoint, wanted, write)
-    if name != "-":
+    shown = {
+        "container_id": manifest.container_id,
+        "name": manifest.name,
+        "checkpoint": manifest.checkpoint,
+        "members": len(manifest.members),
+    }
+    if given:
+        print(json.dumps(shown, indent=1))
+    elif name != "-":
         size = Path(name).stat().st_size
-        shown = {
-            "file": name,
-            "size": size,
-            "checkpoint": manifest.checkpoint,
-            "members": len(manifest.members),
-        }
+        shown |= {"file": name, "size": size}
         print(json.dumps(shown, indent=1) if options.json else f"{escaped(name)}: {size} bytes")
     return Status.DONE
 

@@ -8,6 +8,7 @@ import sys
 
 from guardian.faces import worker_client
 from guardian.faces.worker_client import Answer
+from guardian.model.errors import GuardianError
 
 
 def job(line: bytes, options: argparse.Namespace) -> int:
@@ -21,6 +22,13 @@ def job(line: bytes, options: argparse.Namespace) -> int:
     elif not found.results and not options.json:
         print("nothing to do")
     return int(found.status)
+
+
+def tell(error: Exception, *, json_wanted: bool) -> None:
+    """What broke a command off, for a program that reads its output."""
+    if json_wanted:
+        name = error.name if isinstance(error, GuardianError) else GuardianError.name
+        print(json.dumps({"results": [], "error": {"name": name, "text": str(error)}}, indent=1), flush=True)
 
 
 def _error(found: Answer) -> dict[str, str] | None:

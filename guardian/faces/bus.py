@@ -19,7 +19,7 @@ from dbus_next.message import Message
 from dbus_next.signature import Variant
 
 from guardian import __version__
-from guardian.faces import bus_values, worker_client
+from guardian.faces import bus_values, errands, worker_client
 from guardian.faces.bus_dispatch import BusObject, Caller, Dispatch, Method, properties_changed
 from guardian.faces.bus_inspect import inspection_of
 from guardian.faces.bus_interface import JOB, NAME, PROPERTIES, ROOT, promised, standard
@@ -54,6 +54,9 @@ class Guardian:
             "Inspect": self.inspect,
             "Restore": self.restore,
             "Release": self.release,
+            "Export": self.export,
+            "Import": self.take_in,
+            "Migrate": self.migrate,
             "List": self.list_all,
         }
 
@@ -90,6 +93,18 @@ class Guardian:
         request = worker_client.request(Call.RELEASE, tuple(containers), start=not given["discard"])
         return await self._begin(caller, Call.RELEASE, containers, request)
 
+    async def export(self, caller: Caller, subject: str, file: int, options: Options) -> str:
+        """Write an archive into a descriptor; returns the path of the job."""
+        return await self._errand(caller, Call.EXPORT, [subject], options, file=file)
+
+    async def take_in(self, caller: Caller, file: int, options: Options) -> str:
+        """Make the container of an archive; returns the path of the job."""
+        return await self._errand(caller, Call.IMPORT, [], options, file=file)
+
+    async def migrate(self, caller: Caller, containers: list[str], host: str, options: Options) -> str:
+        """Move containers to another host; returns the path of the job."""
+        return await self._errand(caller, Call.MIGRATE, containers, options, host=host)
+
     async def list_all(self, _caller: Caller, options: Options) -> list[dict[str, Variant]]:
         """The guarded containers."""
         bus_values.flags("List", options)
@@ -103,9 +118,29 @@ class Guardian:
         raise_if_refused(answer)
         return bus_values.containers(answer.results)
 
-    async def _begin(self, caller: Caller, kind: Call, containers: list[str], request: bytes) -> str:
+    async def _errand(
+        self,
+        caller: Caller,
+        call: Call,
+        names: list[str],
+        options: Options,
+        *,
+        host: str = "",
+        file: int | None = None,
+    ) -> str:
+        """A job that guardianctl does for the worker."""
+        allowed = {key: option.type for key, option in errands.OPTIONS[call].items()}
+        given = bus_values.options(call.value.capitalize(), options, allowed)
+        errand = errands.of(call, names, {"host": host, "options": given})
+        request = worker_client.request(call, errand.names, errand=errand.to_json())
+        shown = [*errand.names, *([host] if host else [])] or ["an archive"]
+        return await self._begin(caller, call, shown, request, file)
+
+    async def _begin(
+        self, caller: Caller, kind: Call, containers: list[str], request: bytes, file: int | None = None
+    ) -> str:
         """A job, unless the worker refuses at once: then Refused is raised. Later refusals are the job's."""
-        conversation = await Conversation.begin(request)
+        conversation = await Conversation.begin(request, file)
         said = None
         try:
             said = await asyncio.wait_for(conversation.next(), _REFUSAL_WITHIN)
@@ -202,6 +237,7 @@ class Service(Signals):
     def _take(self, message: Message) -> bool:
         """Every message comes by here; calls are ours. Returns whether it is dealt with."""
         if message.message_type is not MessageType.METHOD_CALL:
+            _close(message)
             return False
         self._touch()
         task = asyncio.get_running_loop().create_task(self._answer(message))
@@ -210,14 +246,22 @@ class Service(Signals):
         return True
 
     async def _answer(self, call: Message) -> None:
-        reply = await self._dispatch.answer(call)
+        try:
+            reply = await self._dispatch.answer(call)
+        finally:
+            _close(call)
         try:
             if not call.flags & MessageFlag.NO_REPLY_EXPECTED:
                 # Sent before anything else gets to run: a job's end is never told before its beginning.
                 await self._bus.send(reply)
         finally:
-            for descriptor in reply.unix_fds:
-                os.close(descriptor)
+            _close(reply)
+
+
+def _close(message: Message) -> None:
+    """Close the descriptors that came with a message, or went."""
+    for descriptor in message.unix_fds:
+        os.close(descriptor)
 
 
 async def _serve() -> int:

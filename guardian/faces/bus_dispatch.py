@@ -10,7 +10,7 @@ from typing import Any
 
 from dbus_next.constants import ErrorType
 from dbus_next.message import Message
-from dbus_next.signature import Variant
+from dbus_next.signature import SignatureTree, Variant
 
 from guardian.faces.bus_interface import PEER, Interface, introspection, standard
 from guardian.faces.bus_values import error_name, text
@@ -103,7 +103,7 @@ class Dispatch:
             )
         if found is not None and interface is found.interface:
             caller = Caller(call.sender)
-            return method.gives, await found.methods[call.member](caller, *call.body)
+            return method.gives, await found.methods[call.member](caller, *_arguments(call, method.takes))
         return method.gives, self._standard(call, found)
 
     def _interface(self, call: Message, found: BusObject | None) -> Interface:
@@ -133,6 +133,25 @@ class Dispatch:
             case "Get" | "GetAll" | "Set":
                 return _properties(call, found)
         return None
+
+
+def _arguments(call: Message, takes: str) -> list[Any]:
+    """The arguments, descriptors in place of their numbers among those that came along; these are closed elsewhere."""
+    types = [each.signature for each in SignatureTree(takes).types]
+    if len(call.unix_fds) != types.count("h"):
+        raise CallError(
+            ErrorType.INVALID_ARGS,
+            f"{call.member} takes {types.count('h')} file descriptors, not {len(call.unix_fds)}",
+        )
+    try:
+        return [
+            call.unix_fds[value] if type_ == "h" else value
+            for type_, value in zip(types, call.body, strict=True)
+        ]
+    except IndexError as error:
+        raise CallError(
+            ErrorType.INVALID_ARGS, f"{call.member} names a descriptor that is not there"
+        ) from error
 
 
 def _properties(call: Message, found: BusObject | None) -> Any:

@@ -38,37 +38,37 @@ _CONTAINER = {
 """The same for a container in the list."""
 
 
+_TYPES = {"b": "true or false", "s": "a text", "d": "a number"}
+
+
 def error_name(name: str) -> str:
     """The name of an error on the bus."""
     return f"{NAME}.Error.{name if _ERROR_NAME.fullmatch(name) else 'Failed'}"
 
 
-def flags(method: str, given: Mapping[str, Variant], *allowed: str) -> dict[str, bool]:
-    """The options of a method, all of which are yes or no; raises BadInput, which names what is allowed."""
+def options(method: str, given: Mapping[str, Variant], allowed: Mapping[str, str]) -> dict[str, Any]:
+    """The options that are given, of the types that are allowed; raises BadInput, which names those."""
     for key, value in given.items():
         if key not in allowed:
-            there_are = (
-                f"it takes {listed(f'{name} (b)' for name in allowed)}" if allowed else "it takes none"
-            )
-            raise BadInput(f"{method} has no option {quoted(key)}", there_are)
-        if value.signature != "b":
+            there_are = listed(f"{name} ({type_})" for name, type_ in allowed.items()) or "none"
+            raise BadInput(f"{method} has no option {quoted(key)}", f"it takes {there_are}")
+        if value.signature != allowed[key]:
             raise BadInput(
                 f"{method}'s option {key} is of type {quoted(value.signature)}",
-                "it must be 'b' (true or false)",
+                f"it must be '{allowed[key]}' ({_TYPES[allowed[key]]})",
             )
-    return {key: key in given and bool(given[key].value) for key in allowed}
+    return {key: value.value for key, value in given.items()}
+
+
+def flags(method: str, given: Mapping[str, Variant], *allowed: str) -> dict[str, bool]:
+    """The options of a method, all of which are yes or no; raises BadInput, which names what is allowed."""
+    found = options(method, given, dict.fromkeys(allowed, "b"))
+    return {key: bool(found.get(key, False)) for key in allowed}
 
 
 def note(method: str, given: Mapping[str, Variant]) -> str:
     """The one option of a method that takes a note; raises BadInput, which names what is allowed."""
-    for key, value in given.items():
-        if key != "note":
-            raise BadInput(f"{method} has no option {quoted(key)}", "it takes note (s)")
-        if value.signature != "s":
-            raise BadInput(
-                f"{method}'s option note is of type {quoted(value.signature)}", "it must be 's' (a text)"
-            )
-    return str(given["note"].value) if "note" in given else ""
+    return str(options(method, given, {"note": "s"}).get("note", ""))
 
 
 def results(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Variant]]:

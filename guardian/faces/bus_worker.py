@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Self
 
 from guardian.faces import worker_client
@@ -30,13 +31,28 @@ class Conversation:
         self._writer = writer
 
     @classmethod
-    async def begin(cls, request: bytes) -> Conversation:
-        """Send a request; raises WorkerUnavailable."""
+    async def begin(cls, request: bytes, descriptor: int | None = None) -> Conversation:
+        """Send a request, and a descriptor of the caller's along with it; raises WorkerUnavailable."""
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            reader, writer = await asyncio.open_unix_connection(str(paths.WORKER_SOCKET), limit=_LONGEST_LINE)
-            writer.write(request)
+            connection.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(connection, str(paths.WORKER_SOCKET))
+            sent = 0
+            if descriptor is not None:
+                # It goes with the first bytes, for which a new connection has room; a stream cannot send it.
+                sent = socket.send_fds(connection, [request], [descriptor])
+            reader, writer = await asyncio.open_unix_connection(sock=connection, limit=_LONGEST_LINE)
+        except OSError as error:
+            connection.close()
+            raise _silent(error) from error
+        except BaseException:
+            connection.close()
+            raise
+        try:
+            writer.write(request[sent:])
             await writer.drain()
         except OSError as error:
+            writer.close()
             raise _silent(error) from error
         return cls(reader, writer)
 

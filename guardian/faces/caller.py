@@ -5,19 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import select
 import socket
 import threading
 from collections.abc import Iterator, Mapping
-from typing import Any, TextIO
+from typing import Any
 
+from guardian.faces.incoming import Incoming
 from guardian.faces.jobs import Status
-from guardian.model.errors import GuardianError
+from guardian.model.errors import BadInput, GuardianError
 from guardian.model.wording import printable
 
 log = logging.getLogger("guardian.worker")
 
-LONGEST_LINE = 1 << 20
 _EXTENSION = 60
 """Seconds asked of systemd again and again while a job of a unit runs; the job's own budget is its limit."""
 _EXTEND_EVERY = 20.0
@@ -30,9 +29,9 @@ _LONGEST_JOB = 1140.0
 class Caller:
     """The one who asked: gets lines, then the end. A caller that went away does not stop the work."""
 
-    def __init__(self, connection: socket.socket, lines: TextIO, *, plain: bool = False) -> None:
+    def __init__(self, connection: socket.socket, incoming: Incoming, *, plain: bool = False) -> None:
         self._connection = connection
-        self._lines = lines
+        self._incoming = incoming
         self.plain = plain
         self._lock = threading.Lock()
 
@@ -74,11 +73,11 @@ class Caller:
 
     def hear(self, limit: float) -> dict[str, Any]:
         """One line of a conversation; empty where none comes within `limit` seconds, or none that is understood."""
-        if not select.select([self._connection], [], [], limit)[0]:
+        if not self._incoming.ready(limit):
             return {}
         try:
-            found = json.loads(self._lines.readline(LONGEST_LINE))
-        except (OSError, ValueError):
+            found = json.loads(self._incoming.readline())
+        except (OSError, ValueError, BadInput):
             return {}
         return found if isinstance(found, dict) else {}
 

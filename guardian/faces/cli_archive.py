@@ -23,6 +23,8 @@ def add(command: Command) -> None:
     made.add_argument(
         "--output", "-o", metavar="FILE", help="default: NAME-CHECKPOINT.tar.zst; - is standard output"
     )
+    # The worker's, for the bus: into what is open already.
+    made.add_argument("--descriptor", type=int, help=argparse.SUPPRESS)
     made.add_argument("--with-image", action="store_true", help="the container's image too (docker save)")
     made.add_argument("--volumes", default="none", metavar="none|all|NAME,...", help="default: none")
     made.add_argument("--compress", choices=("zstd", "none"), default="zstd", help="default: zstd")

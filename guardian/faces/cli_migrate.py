@@ -29,6 +29,7 @@ def add(command: Command) -> None:
     made.add_argument(
         "--limit", type=float, default=600.0, metavar="SECONDS", help="longest standstill (default: 600)"
     )
+    made.add_argument("--batch", action="store_true", help="ssh asks nothing: no password, no unknown host")
     made.add_argument("--sudo", action="store_true", help="run guardianctl there by sudo")
     made = command("receive", _run("receive"), "what migrate starts on the other host")
     made.add_argument("protocol", type=int, metavar="PROTOCOL")

@@ -2,11 +2,13 @@
 
 Protocol on /run/guardian/worker.sock, JSON a line:
     -> {"call": NAME, "containers": [NAME...], "start": BOOL, "force": BOOL, "note": TEXT, "plain": BOOL,
-        "move": {"id": HEX, "host": TEXT, "limit": SECONDS}}
+        "move": {"id": HEX, "host": TEXT, "limit": SECONDS}, "errand": {"host": TEXT, "options": {...}}}
     <- {"accepted": true}, {"say": TEXT}..., {"done": STATUS, "results": [...], "error": {"name":, "text":} | null}
 `containers` are checkpoints where those are removed; `leave_running`: what older clients say for the call snapshot.
 A call that is refused is never accepted; `list` and `find` (is there such a container, does it run) are answered at
 once. Lines of another kind are for clients to come. `depart` (with a move) is a conversation, `work/departure.py`.
+`export`, `import` and `migrate` are errands (`errands.py`); the first two come with a descriptor (SCM_RIGHTS), beside
+the request's first bytes. No other call may have one.
 With "plain" (the units' small C client) the answers are `say TEXT`, `extend SECONDS`, `exit STATUS`.
 Statuses: 0 done, 1 failed, 3 partly, 4 refused.
 """
@@ -37,6 +39,9 @@ class Call(enum.Enum):
     REMOVE = "remove"
     RESTORE = "restore"
     RELEASE = "release"
+    EXPORT = "export"
+    IMPORT = "import"
+    MIGRATE = "migrate"
     DEPART = "depart"
     ARRIVE = "arrive"
     ENGINE_STOPS = "engine-stops"
@@ -78,6 +83,8 @@ class Request:
     note: str
     plain: bool
     move: Move = _NO_MOVE
+    errand: Any = None
+    """As it came; `errands.of` looks at it."""
 
 
 def parse(text: str) -> Request:
@@ -100,7 +107,7 @@ def parse(text: str) -> Request:
         if flags.pop("leave_running") and call is Call.CHECKPOINT:
             call = Call.SNAPSHOT
         move = _move(data["move"]) if call in (Call.DEPART, Call.ARRIVE) else _NO_MOVE
-        return Request(call, tuple(names), note=note, move=move, **flags)
+        return Request(call, tuple(names), note=note, move=move, errand=data.get("errand"), **flags)
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise BadInput("the request does not parse", str(error)) from error
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from guardian import __version__
 from guardian.faces import worker_client
+from guardian.faces.asking import tell
 from guardian.faces.configuration import load_config
 from guardian.faces.jobs import Call, Move, Status, status_of
 from guardian.faces.worker_client import Conversation
@@ -45,9 +46,11 @@ def run(name: str, options: argparse.Namespace) -> int:
     except Refused as error:
         for problem in error.problems:
             print(f"guardianctl: {escaped(problem)}", file=sys.stderr)
+        tell(error, json_wanted=name == "migrate" and options.json)
         return Status.REFUSED
     except (GuardianError, OSError) as error:
         print(f"guardianctl: {escaped(str(error))}", file=sys.stderr)
+        tell(error, json_wanted=name == "migrate" and options.json)
         return Status.REFUSED if isinstance(error, _REFUSALS) else Status.FAILED
 
 
@@ -75,7 +78,7 @@ def _migrate(options: argparse.Namespace) -> int:
             if told := passenger.losses(there, group):
                 say(told)
         progress = Progress(say.progress, every=0.2 if sys.stderr.isatty() else 5.0)
-        with Remote(host, _command(options), progress) as remote:
+        with Remote(host, _command(options), progress, batch=options.batch) as remote:
             try:
                 return _move(remote, offer, passengers, engine, options, say, progress)
             except LinkLost as error:
@@ -143,19 +146,21 @@ def _shown(arrived: Arrived, host: str, options: argparse.Namespace, say: _Sayer
 
 
 class _Sayer:
-    """Says things: on standard error where the output is JSON."""
+    """Says things: on standard error where the output is JSON. The move goes on when nobody hears them any more."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._file = sys.stderr if options.json else sys.stdout
 
     def __call__(self, text: str) -> None:
         """One line."""
-        print(escaped(text), file=self._file, flush=True)
+        with contextlib.suppress(BrokenPipeError):
+            print(escaped(text), file=self._file, flush=True)
 
     def progress(self, text: str) -> None:
         """How the sending goes: over itself on a terminal."""
         end = "\r" if sys.stderr.isatty() else "\n"
-        print(f"  {text}      " if end == "\r" else text, end=end, file=sys.stderr, flush=True)
+        with contextlib.suppress(BrokenPipeError):
+            print(f"  {text}      " if end == "\r" else text, end=end, file=sys.stderr, flush=True)
 
 
 def _resolve(host: str, names: Sequence[str], options: argparse.Namespace) -> int:
@@ -180,7 +185,7 @@ def _resolve(host: str, names: Sequence[str], options: argparse.Namespace) -> in
     for move, checkpoints in found.items():
         verdict = checkpoints[0].verdict()
         assert verdict is not None
-        with Remote(host, _command(options)) as remote:
+        with Remote(host, _command(options), batch=options.batch) as remote:
             incoming, output = remote.link
             try:
                 output.message({"resolve": move, "verdict": verdict.value})

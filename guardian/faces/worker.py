@@ -13,10 +13,12 @@ import time
 from typing import Any
 
 from guardian import __version__
-from guardian.faces import worker_inspect
-from guardian.faces.caller import LONGEST_LINE, Caller
+from guardian.faces import worker_errand, worker_inspect
+from guardian.faces.caller import Caller
 from guardian.faces.configuration import load_config
-from guardian.faces.jobs import Call, Request, Status, parse, status_of
+from guardian.faces.errands import Errand
+from guardian.faces.incoming import Incoming
+from guardian.faces.jobs import Call, Request, Status, status_of
 from guardian.host import docker_daemon, facts, gate, paths, runc, systemd
 from guardian.host.docker_engine import Engine
 from guardian.model.config import Config, LogLevel, from_mapping
@@ -110,12 +112,16 @@ class Worker:
             log.error("the store cannot be used: %s", error)
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, connection.makefile("r", encoding="utf-8", errors="replace") as lines:
-            caller = Caller(connection, lines)
+        with connection, Incoming(connection) as incoming:
+            caller = Caller(connection, incoming)
             try:
-                request = parse(lines.readline(LONGEST_LINE))
+                request, errand, descriptor = worker_errand.request_of(incoming)
                 caller.plain = request.plain
-                self._answer(request, caller)
+                if errand is None:
+                    self._answer(request, caller)
+                else:
+                    self._refuse_unknown(errand)
+                    worker_errand.run(errand, incoming, descriptor, caller)
             except GuardianError as error:
                 caller.end(Status.REFUSED, [], error)
             except Exception as error:  # the caller must get an answer, whatever it is
@@ -288,6 +294,19 @@ class Worker:
             release.refuse(self._host, chosen, force=request.force)
             caller.accept()
             return release.release(self._host, chosen, start=request.start, say=caller.say)
+
+    def _refuse_unknown(self, errand: Errand) -> None:
+        """What an errand is about must be there; raises UnknownContainer or NoCheckpoint at once."""
+        if errand.call is Call.MIGRATE and errand.names:
+            containers = self._containers()
+            for name in errand.names:
+                guarded.named(containers, name)
+        if errand.call is Call.EXPORT:
+            (name,) = errand.names
+            with contextlib.suppress(UnknownContainer, EngineUnavailable):
+                if "@" not in name and guarded.named(self._containers(), name).running:
+                    return
+            checkpoints.find(self._host.ledger, name)
 
     def _list(self) -> list[dict[str, Any]]:
         try:

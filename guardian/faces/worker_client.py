@@ -41,6 +41,7 @@ def request(
     force: bool = False,
     note: str = "",
     move: Move | None = None,
+    errand: Mapping[str, Any] | None = None,
 ) -> bytes:
     """The line that asks for a call."""
     data: dict[str, Any] = {
@@ -52,6 +53,8 @@ def request(
     }
     if move is not None:
         data["move"] = dataclasses.asdict(move)
+    if errand is not None:
+        data["errand"] = errand
     return json.dumps(data).encode() + b"\n"
 
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
+
+from guardian.model.errors import GuardianError
 
 
 def sync_folder(folder: Path) -> None:
@@ -33,3 +39,16 @@ def write(path: Path, text: str) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def into(descriptor: int) -> Iterator[BinaryIO]:
+    """A file, pipe or socket that is open already; raises GuardianError where its reader goes away."""
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                os.fsync(descriptor)
+    except BrokenPipeError as error:
+        raise GuardianError("the archive was not written", "who reads it has gone away") from error

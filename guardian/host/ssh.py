@@ -12,6 +12,7 @@ from guardian.model.errors import BadInput, GuardianError
 
 _ALIVE = ("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=6")
 """A link that is cut is noticed within a minute, whatever the user's configuration says."""
+_BATCH = ("-o", "BatchMode=yes")
 _ENDS = 10.0
 _NO_CONNECTION = 255
 _NO_PROGRAM = (126, 127)
@@ -20,14 +21,16 @@ _NO_PROGRAM = (126, 127)
 class Remote:
     """guardianctl on another host, asked over ssh. A context manager; ssh's own words go to standard error."""
 
-    def __init__(self, host: str, command: Sequence[str], progress: Progress | None = None) -> None:
-        """Raises BadInput for what is no name of a host, GuardianError where there is no ssh here."""
+    def __init__(
+        self, host: str, command: Sequence[str], progress: Progress | None = None, *, batch: bool = False
+    ) -> None:
+        """`batch`: ssh asks nothing. Raises BadInput for what is no host, GuardianError where there is no ssh here."""
         if not host or host.startswith("-") or any(character.isspace() for character in host):
             raise BadInput(f"{host!r} is no host", hint="a name of ssh's, such as root@host2")
         self.host = host
         try:
             self._process = subprocess.Popen(
-                ["ssh", "-T", "-e", "none", *_ALIVE, host, "--", *command],
+                ["ssh", "-T", "-e", "none", *_ALIVE, *(_BATCH if batch else ()), host, "--", *command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
             )

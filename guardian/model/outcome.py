@@ -37,6 +37,12 @@ class Outcome(str):
     MOVED: ClassVar[Outcome]
     """Another host has it."""
 
+    EXPORTED: ClassVar[Outcome]
+    """It is in an archive now, and as it was here."""
+
+    IMPORTED: ClassVar[Outcome]
+    """It was made of an archive, and waits to be resumed."""
+
 
 Outcome.RESUMED = Outcome("resumed")
 Outcome.COLD = Outcome("cold")
@@ -45,6 +51,8 @@ Outcome.FAILED = Outcome("failed")
 Outcome.SKIPPED = Outcome("skipped")
 Outcome.SAVED = Outcome("saved")
 Outcome.MOVED = Outcome("moved")
+Outcome.EXPORTED = Outcome("exported")
+Outcome.IMPORTED = Outcome("imported")
 
 _NEED_A_REASON = frozenset({Outcome.COLD, Outcome.STOPPED, Outcome.FAILED, Outcome.SKIPPED})
 

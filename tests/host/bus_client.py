@@ -1,7 +1,8 @@
 """Runs on the test host, beside the package: one call as an ordinary client makes it, and what the bus said meanwhile.
 
-python3 bus_client.py '{"member":, "signature":, "body":, "then":, "seconds":}'
+python3 bus_client.py '{"member":, "signature":, "body":, "file":, "then":, "seconds":}'
 A variant in the body is {"variant": [SIGNATURE, VALUE]}. Without a member it only listens, for so many seconds.
+`file` is [PATH, FLAG...] (names such as O_RDONLY): a descriptor that goes along, number 0 in the body.
 With `then`, a shell command that is run at once after the reply. Prints JSON:
 {"reply": ..., "error": [NAME, TEXT] or null, "heard": [[MEMBER, PATH, BODY]...], "job": properties or null}
 """
@@ -9,9 +10,13 @@ With `then`, a shell command that is run at once after the reply. Prints JSON:
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
+import operator
+import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from dbus_next.aio.message_bus import MessageBus
@@ -38,7 +43,13 @@ class Client:
                 self.removed.set()
 
     async def call(
-        self, destination: str, path: str, member: str, signature: str, body: list[Any]
+        self,
+        destination: str,
+        path: str,
+        member: str,
+        signature: str,
+        body: list[Any],
+        descriptors: Sequence[int] = (),
     ) -> Message:
         interface = {"GetAll": "org.freedesktop.DBus.Properties", "AddMatch": "org.freedesktop.DBus"}
         message = Message(
@@ -48,6 +59,7 @@ class Client:
             member=member,
             signature=signature,
             body=body,
+            unix_fds=list(descriptors),
         )
         reply = await self.bus.call(message)
         assert reply is not None
@@ -74,8 +86,12 @@ def plain(value: Any) -> Any:
     return value
 
 
+def opened(path: str, *flags: str) -> list[int]:
+    return [os.open(path, functools.reduce(operator.or_, (getattr(os, flag) for flag in flags)), 0o600)]
+
+
 async def main(wanted: dict[str, Any]) -> dict[str, Any]:
-    client = Client(await MessageBus(bus_type=BusType.SYSTEM).connect())
+    client = Client(await MessageBus(bus_type=BusType.SYSTEM, negotiate_unix_fd=True).connect())
     rule = f"type='signal',path_namespace='{ROOT}'"
     await client.call("org.freedesktop.DBus", "/org/freedesktop/DBus", "AddMatch", "s", [rule])
     client.bus.add_message_handler(client.hear)
@@ -84,9 +100,17 @@ async def main(wanted: dict[str, Any]) -> dict[str, Any]:
         print("listening", file=sys.stderr, flush=True)
         await asyncio.sleep(wanted["seconds"])
         return found
+    descriptors = opened(*wanted["file"]) if "file" in wanted else []
     reply = await client.call(
-        NAME, ROOT, wanted["member"], wanted.get("signature", ""), variants(wanted.get("body", []))
+        NAME,
+        ROOT,
+        wanted["member"],
+        wanted.get("signature", ""),
+        variants(wanted.get("body", [])),
+        descriptors,
     )
+    for descriptor in descriptors:
+        os.close(descriptor)
     if "then" in wanted:
         subprocess.run(wanted["then"], shell=True, check=True)  # noqa: ASYNC221
     if reply.message_type is MessageType.ERROR:

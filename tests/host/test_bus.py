@@ -85,7 +85,7 @@ def documented() -> list[list[str]]:
 
 
 def test_the_lines_of_the_documentation(site: Site) -> None:
-    look, save, snapshot, release, looked_into = documented()
+    look, save, snapshot, release, looked_into, _migrate = documented()
     before = site.redis("redis")
 
     assert '"redis"' in site.machine.succeed("set -e\n" + "\n".join(look))
