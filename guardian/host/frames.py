@@ -142,6 +142,7 @@ class Input:
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self._limit = 0.0
+        self._buffer = memoryview(bytearray(_PORTION))
 
     def message(self, *, limit: float) -> dict[str, Any]:
         """The next message; raises LinkLost at the end, or where nothing comes for `limit` seconds, and BadInput."""
@@ -162,15 +163,38 @@ class Input:
         self._limit = limit
         return Stream(self._piece)
 
-    def _piece(self) -> bytes:
+    def to_file(self, path: Path, *, limit: float) -> int:
+        """Write the stream whose head was the last message into a new file, mode 0600; returns its length."""
+        self._limit = limit
+        length = 0
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            while size := self._piece_size():
+                length += size
+                # One buffer for all of it: pages of memory come by here, a gigabyte of them.
+                while size:
+                    rest = self._buffer[: self._some(self._buffer[:size])]
+                    size -= len(rest)
+                    while rest:
+                        rest = rest[os.write(descriptor, rest) :]
+        finally:
+            os.close(descriptor)
+        return length
+
+    def _piece_size(self) -> int:
+        """Bytes of the next piece of a stream, 0 at its end."""
         kind, size = self._next()
         if kind == b"E":
-            return b""
+            return 0
         if kind == b"A":
             raise LinkLost("the other host could not go on")
         if kind != b"D" or not 0 < size <= MOST_DATA:
             raise BadInput("the other host says what is not understood", f"{kind!r}, {size} bytes")
-        return self._exactly(size)
+        return size
+
+    def _piece(self) -> bytes:
+        return self._exactly(self._piece_size())
 
     def _next(self) -> tuple[bytes, int]:
         kind, size = _HEAD.unpack(self._exactly(_HEAD.size))
@@ -180,16 +204,20 @@ class Input:
         data = bytearray(size)
         rest = memoryview(data)
         while rest:
-            if not select.select([self.descriptor], [], [], self._limit)[0]:
-                raise LinkLost("the other host says nothing", f"for {self._limit:.0f} s")
-            try:
-                got = os.readv(self.descriptor, [rest])
-            except OSError as error:
-                raise LinkLost("the other host is gone", error.strerror or "") from error
-            if not got:
-                raise LinkLost("the other host is gone")
-            rest = rest[got:]
+            rest = rest[self._some(rest) :]
         return bytes(data)
+
+    def _some(self, into: memoryview) -> int:
+        """Read at least one byte; returns how many."""
+        if not select.select([self.descriptor], [], [], self._limit)[0]:
+            raise LinkLost("the other host says nothing", f"for {self._limit:.0f} s")
+        try:
+            got = os.readv(self.descriptor, [into])
+        except OSError as error:
+            raise LinkLost("the other host is gone", error.strerror or "") from error
+        if not got:
+            raise LinkLost("the other host is gone")
+        return got
 
 
 class Stream:
@@ -217,19 +245,6 @@ class Stream:
         """Read to the end."""
         for _ in self.pieces():
             pass
-
-
-def to_file(stream: Stream, path: Path) -> int:
-    """Write a stream into a new file, mode 0600; returns its length."""
-    size = 0
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb", buffering=0) as file:
-        for piece in stream.pieces():
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[file.write(rest) :]
-            size += len(piece)
-    return size
 
 
 class Progress:

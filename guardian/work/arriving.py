@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from guardian.host import archive_reader, frames, gate, tree_put
+from guardian.host import archive_reader, gate, tree_put
 from guardian.host.docker_arrivals import Arrivals
 from guardian.host.frames import Input, LinkLost, Output
 from guardian.host.ledger import Checkpoint
@@ -170,6 +170,9 @@ class _Arriving:
                 self._take_stream(said)
 
     def _take_stream(self, said: Mapping[str, Any]) -> None:
+        if said.get("stream") == "file":
+            self._input.to_file(self._file(said), limit=SILENCE)
+            return
         stream = self._input.stream(limit=SILENCE)
         kind = said.get("stream")
         if kind == "image":
@@ -183,8 +186,6 @@ class _Arriving:
                 _describe_root(place, said.get("root"))
         elif kind == "deleted":
             self._guest(said).deleted = tree_put.deleted_in(b"".join(stream.pieces()))
-        elif kind == "file":
-            frames.to_file(stream, self._file(said))
         else:
             raise BadInput("the other host sends what is not known", repr(kind)[:100])
         stream.drain()

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardian.host import frames
 from guardian.host.frames import Input, LinkLost, Output, Progress
 from guardian.model.errors import BadInput, GuardianError
 
@@ -70,7 +69,7 @@ def test_a_file_that_grows_is_sent_to_its_end(pipe: tuple[int, int], tmp_path: P
         assert more() == 3
     incoming = Input(pipe[0])
     assert incoming.message(limit=1) == {"name": "x"}
-    assert frames.to_file(incoming.stream(limit=1), target) == 6
+    assert incoming.to_file(target, limit=1) == 6
     assert target.read_bytes() == b"onetwo"
     assert target.stat().st_mode & 0o777 == 0o600
     assert sum(passed) > 6
@@ -157,7 +156,7 @@ def test_a_file_is_never_replaced(pipe: tuple[int, int], tmp_path: Path) -> None
     incoming.message(limit=1)
     (tmp_path / "there").write_text("old")
     with pytest.raises(FileExistsError):
-        frames.to_file(incoming.stream(limit=1), tmp_path / "there")
+        incoming.to_file(tmp_path / "there", limit=1)
     assert (tmp_path / "there").read_text() == "old"
 
 
