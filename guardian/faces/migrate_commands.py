@@ -34,7 +34,8 @@ from guardian.work.host import Host
 from guardian.work.passenger import Passenger
 
 _PROJECT = "com.docker.compose.project"
-_FIRST_WORD = 60.0
+_FIRST_WORD = 600.0
+"""Seconds for the source to count what it offers."""
 _REFUSALS = (BadInput, CannotSave, UnknownContainer, Refused)
 _MOVE_HERE = Move("0" * 32, "-", 1.0)
 
@@ -63,26 +64,31 @@ def _migrate(options: argparse.Namespace) -> int:
         if options.name and len(chosen) != 1:
             raise BadInput("another name is for one container")
         passengers = [Passenger(number, container) for number, container in enumerate(chosen)]
-        offer = Offer(
-            move=secrets.token_hex(16),
-            host=os.uname().nodename,
-            guardian=__version__,
-            cpu=criu_cpu.described().hex(),
-            members=tuple(passenger.offer(engine) for passenger in passengers),
-            names={chosen[0].name: options.name} if options.name else {},
-            overwrite_volumes=options.overwrite_volumes,
-        )
         say = _Sayer(options)
-        there, group = engine.containers(), {container.name for container in chosen}
-        for passenger in passengers:
-            if told := passenger.losses(there, group):
-                say(told)
         progress = Progress(say.progress, every=0.2 if sys.stderr.isatty() else 5.0)
+        # Begun before the offer is put together: both take their time, the other host's Python most of all.
         with Remote(host, _command(options), progress, batch=options.batch) as remote:
             try:
+                offer = _offer(engine, passengers, options)
+                there, group = engine.containers(), {container.name for container in chosen}
+                for passenger in passengers:
+                    if told := passenger.losses(there, group):
+                        say(told)
                 return _move(remote, offer, passengers, engine, options, say, progress)
             except LinkLost as error:
                 raise remote.why(error) from error
+
+
+def _offer(engine: Engine, passengers: Sequence[Passenger], options: argparse.Namespace) -> Offer:
+    return Offer(
+        move=secrets.token_hex(16),
+        host=os.uname().nodename,
+        guardian=__version__,
+        cpu=criu_cpu.described().hex(),
+        members=tuple(passenger.offer(engine) for passenger in passengers),
+        names={passengers[0].container.name: options.name} if options.name else {},
+        overwrite_volumes=options.overwrite_volumes,
+    )
 
 
 def _chosen(engine: Engine, names: Sequence[str], projects: Sequence[str]) -> list[Container]:
