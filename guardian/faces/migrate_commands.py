@@ -29,7 +29,7 @@ from guardian.model.outcome import Result
 from guardian.model.wording import escaped
 from guardian.work import arriving, departing, guarded
 from guardian.work.checkpoint import line
-from guardian.work.departing import Arrived, Departing, Refused
+from guardian.work.departing import Arrived, Departing, Refused, Undecided
 from guardian.work.host import Host
 from guardian.work.passenger import Passenger
 
@@ -76,7 +76,21 @@ def _migrate(options: argparse.Namespace) -> int:
                         say(told)
                 return _move(remote, offer, passengers, engine, options, say, progress)
             except LinkLost as error:
+                _say_who_goes_on(engine, passengers, say)
                 raise remote.why(error) from error
+            except (Refused, Undecided):
+                raise
+            except GuardianError:
+                _say_who_goes_on(engine, passengers, say)
+                raise
+
+
+def _say_who_goes_on(engine: Engine, passengers: Sequence[Passenger], say: _Sayer) -> None:
+    """What a person wants to know first when a move came to nothing."""
+    with contextlib.suppress(GuardianError):
+        for passenger in passengers:
+            if engine.container(passenger.container.id).running:
+                say(f"{passenger.container.name} goes on here")
 
 
 def _offer(engine: Engine, passengers: Sequence[Passenger], options: argparse.Namespace) -> Offer:

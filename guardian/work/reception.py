@@ -12,8 +12,10 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from guardian.host import durable, gate
 from guardian.host.docker_arrivals import Arrivals
@@ -25,6 +27,8 @@ from guardian.work.host import Host
 log = logging.getLogger("guardian.move")
 
 _ARRIVALS = ".arrivals"
+_SWEPT = 2.0
+_LOOK_AGAIN = 0.05
 _NEVER = "0001-01-01"
 """How Docker's State.StartedAt begins where a container was never started."""
 
@@ -40,19 +44,28 @@ class Reception:
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
         """Be the one who receives it; raises Busy where somebody else is."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        durable.sync_folder(self.folder.parent)
-        with (self.folder / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise Busy("this move is under way already") from error
+        with self._locked():
             self._made = self.noted()
             try:
                 yield
             finally:
                 if not self._made and not self.voted:
                     self.forget()
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The lock of a folder that is there: a sweep may hold it for a moment, and then remove it with the folder."""
+        end = time.monotonic() + _SWEPT
+        while True:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            durable.sync_folder(self.folder.parent)
+            with contextlib.suppress(FileNotFoundError), (self.folder / "lock").open("w") as lock:
+                if _taken(lock) and os.path.samestat(os.fstat(lock.fileno()), os.stat(lock.name)):
+                    yield
+                    return
+            if time.monotonic() > end:
+                raise Busy("this move is under way already")
+            time.sleep(_LOOK_AGAIN)  # a lock that is let go tells nobody who does not wait for it
 
     @property
     def staging(self) -> Path:
@@ -106,6 +119,14 @@ class Reception:
             ]
         except (OSError, ValueError):
             return []
+
+
+def _taken(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def expects(host: Host, container_id: str) -> bool:
