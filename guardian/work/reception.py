@@ -22,6 +22,7 @@ from guardian.host.docker_arrivals import Arrivals
 from guardian.host.ledger import remove_all
 from guardian.model.errors import Busy, GuardianError, UnknownContainer
 from guardian.model.move import move_id
+from guardian.model.states import Verdict
 from guardian.work.host import Host
 
 log = logging.getLogger("guardian.move")
@@ -140,9 +141,12 @@ def expects(host: Host, container_id: str) -> bool:
 
 
 def _remove_container(host: Host, engine: Arrivals, name: str) -> None:
-    """Never one that was started: then it is the user's."""
+    """Never one that ran: then it is the user's. A start that was to restore it and failed leaves a time as well."""
     shown = engine.inspection(name)
-    if not str(shown["State"].get("StartedAt") or _NEVER).startswith(_NEVER):
+    known = host.ledger.of(str(shown["Id"]))
+    tried = bool(known) and all(item.intact() or item.verdict() is not Verdict.COMMIT for item in known)
+    never = str(shown["State"].get("StartedAt") or _NEVER).startswith(_NEVER)
+    if shown["State"].get("Running") or not (tried or never):
         raise GuardianError(f"{name} was started meanwhile")
     engine.remove(str(shown["Id"]))
     gate.lift(str(shown["Id"]))
