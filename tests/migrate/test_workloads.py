@@ -12,12 +12,14 @@ import pytest
 
 from tests.host.lab import Lab, opened
 from tests.host.site import Site
+from tests.host.test_migrate import COMPOSE, TALKER, seen
 from tests.host.test_terminal import typed
 from tests.machines import recipes, roots
 from tests.machines.recipes import known_suites
 
 SUITES = {"new": (known_suites()[0], known_suites()[0]), "old and new": tuple(reversed(known_suites()))}
 GIBIBYTE = "debug populate 1000000 k 1000"
+TALKERS = ("shop-app-1", "shop-front-1")
 _DATA = "/var/lib/postgresql/data"
 _SERVER = f"""\
 set -e
@@ -110,6 +112,21 @@ def test_a_database_under_load_loses_nothing(lab: Lab) -> None:
         f'docker exec db psql -h localhost -U postgres -Atc "{query}" postgres'
     )
     assert shown.strip() == f"{done}|t"
+
+
+def test_a_compose_project(lab: Lab) -> None:
+    for site in (lab.one, lab.two):
+        site.machine.write("/root/talker.py", TALKER)
+    lab.one.machine.write("/root/shop/compose.yaml", COMPOSE)
+    lab.one.machine.succeed("cd /root/shop && docker compose up -d", timeout=120)
+    for name in TALKERS:
+        lab.one.machine.wait_until_succeeds(f"docker exec {name} test -s /seen")
+    for here, there, name in _ways(lab):
+        migrated(here, f"--compose shop {name}")
+        for talker in TALKERS:
+            done, _ = seen(there, talker)
+            there.wait_for(lambda there=there, talker=talker, done=done: seen(there, talker)[0] > done + 5)  # type: ignore[misc]
+            assert seen(there, talker)[1] == 1, "the connection between the members went on"
 
 
 def test_a_terminal(lab: Lab) -> None:
