@@ -311,10 +311,24 @@ static int given_up(const char *dir, const char *ledger)
 	return access(arrived, F_OK) == 0;
 }
 
+/* forbidden returns whether the ledger says that this image must not run, and says so. */
+static int forbidden(const char *ledger)
+{
+	static const char *const forbidding[] = {"spent", "void", "orphaned", "expired", "tainted", "departing"};
+	char path[PATH_SIZE];
+
+	for (size_t i = 0; i < sizeof forbidding / sizeof *forbidding; i++) {
+		if (join_path(path, ledger, forbidding[i]) < 0 || access(path, F_OK) == 0) {
+			fprintf(stderr, "guardian: this image is %s\n", forbidding[i]);
+			return 1;
+		}
+	}
+	return 0;
+}
+
 static int post_restore(const char *dir)
 {
-	char ledger[PATH_SIZE], verdict[PATH_SIZE], text[16], path[PATH_SIZE];
-	static const char *const forbidding[] = {"spent", "void", "orphaned", "expired", "tainted", "departing"};
+	char ledger[PATH_SIZE], verdict[PATH_SIZE], text[16];
 
 	if (join_path(ledger, dir, "ledger") < 0 || join_path(verdict, ledger, "verdict") < 0)
 		return 1;
@@ -322,12 +336,8 @@ static int post_restore(const char *dir)
 		fprintf(stderr, "guardian: this image was never committed\n");
 		return 1;
 	}
-	for (size_t i = 0; i < sizeof forbidding / sizeof *forbidding; i++) {
-		if (join_path(path, ledger, forbidding[i]) < 0 || access(path, F_OK) == 0) {
-			fprintf(stderr, "guardian: this image is %s\n", forbidding[i]);
-			return 1;
-		}
-	}
+	if (forbidden(ledger))
+		return 1;
 	if (!proven(dir, getenv("CRTOOLS_INIT_PID"))) {
 		fprintf(stderr, "guardian: what came back is not what was dumped\n");
 		return 1;
@@ -340,6 +350,9 @@ static int post_restore(const char *dir)
 		fprintf(stderr, "guardian: the host that it comes from has not given it up\n");
 		return 1;
 	}
+	/* The wait may have been long: somebody may have started it cold meanwhile. */
+	if (forbidden(ledger))
+		return 1;
 	if (write_durable(ledger, "spent", "format=1\n") < 0) {
 		say("cannot write the ledger");
 		return 1;
