@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.host.lab import Lab, opened
 from tests.host.site import Site
 from tests.machines import ContainerHost
 from tests.machines.recipes import known_suites
@@ -46,6 +47,24 @@ def site(shared_site: Site, request: pytest.FixtureRequest) -> Iterator[Site]:
     report = getattr(request.node, "report_of_call", None)
     if report is not None and report.failed:
         print(shared_site.told())
+
+
+@pytest.fixture(scope="module")
+def shared_lab(package: Path) -> Iterator[Lab]:
+    """Two hosts; HOST names the first one's suite, the second is the default."""
+    default = known_suites()[0]
+    with opened(package, (os.environ.get("HOST") or default, default)) as found:
+        yield found
+
+
+@pytest.fixture
+def lab(shared_lab: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """The hosts, without containers; their journals are shown when the test fails."""
+    shared_lab.clean()
+    yield shared_lab
+    report = getattr(request.node, "report_of_call", None)
+    if report is not None and report.failed:
+        print(shared_lab.told())
 
 
 @pytest.hookimpl(wrapper=True)

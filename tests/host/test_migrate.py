@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from guardian.faces.bus_interface import JOB, NAME, PROPERTIES, ROOT
-from tests.host.lab import SSH_CONFIGURATION, Lab, opened
+from tests.host.lab import Lab
 from tests.host.outside import client, unnoticed
 from tests.host.site import REDIS, Site
 from tests.host.test_terminal import typed
-from tests.machines.recipes import known_suites
 
 PINNED = "docker network create --subnet 10.78.0.0/24 pinned"
 COMPOSE = """\
@@ -62,24 +58,6 @@ while True:
         open("/new", "w").write(f"{done} {connections}"); os.rename("/new", "/seen")
         time.sleep(0.02)
 """
-
-
-@pytest.fixture(scope="module")
-def shared_lab(package: Path) -> Iterator[Lab]:
-    """Two hosts; HOST names the first one's suite, the second is the default."""
-    default = known_suites()[0]
-    with opened(package, (os.environ.get("HOST") or default, default)) as found:
-        yield found
-
-
-@pytest.fixture
-def lab(shared_lab: Lab, request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """The hosts, without containers; their journals are shown when the test fails."""
-    shared_lab.clean()
-    yield shared_lab
-    report = getattr(request.node, "report_of_call", None)
-    if report is not None and report.failed:
-        print(shared_lab.told())
 
 
 def migrated(site: Site, arguments: str) -> dict[str, Any]:
@@ -162,72 +140,6 @@ def test_a_compose_project_moves_as_one(lab: Lab) -> None:
     shown = lab.two.machine.succeed("cd /root/shop && docker compose up -d 2>&1", timeout=120)
     assert "Recreate" not in shown
     assert "Started" not in shown
-
-
-def job_of(site: Site, containers: str, host: str, options: str = "0") -> dict[str, Any]:
-    """What became of a Migrate over the bus, as the properties of its job."""
-    line = f"busctl call {NAME} {ROOT} {NAME} Migrate 'assa{{sv}}' {containers} {host} {options}"
-    return ended(site, site.machine.succeed(line).split('"')[1])
-
-
-def ended(site: Site, path: str) -> dict[str, Any]:
-    site.machine.wait_until_succeeds(
-        f"busctl get-property {NAME} {path} {JOB} State | grep finished", timeout=240
-    )
-    told = site.machine.succeed(f"busctl call -j {NAME} {path} {PROPERTIES} GetAll s {JOB}")
-    found = {key: item["data"] for key, item in json.loads(told)["data"][0].items()}
-    found["Results"] = [{key: item["data"] for key, item in each.items()} for each in found["Results"]]
-    return found
-
-
-def test_over_the_bus(lab: Lab) -> None:
-    """The line of docs/dbus.md, a look before it and the way back."""
-    before = lab.one.redis("redis", guarded=False)
-    lab.one.machine.succeed("ssh two true; systemctl stop guardiand.service")
-
-    look = job_of(lab.one, "1 redis", "two", "1 check b true")
-    assert (look["Result"], look["Results"], look["LastLine"]) == ("done", [], "two can take redis")
-    assert lab.one.seen_in("redis") == before
-
-    page = (Path(__file__).resolve().parents[2] / "docs" / "dbus.md").read_text()
-    (line,) = (line[2:] for line in page.splitlines() if line.startswith("# ") and " Migrate " in line)
-    job = ended(lab.one, lab.one.machine.succeed(line).split('"')[1])
-    assert (job["Kind"], job["Result"], job["Error"]) == ("migrate", "done", ["", ""])
-    assert [(item["name"], item["outcome"]) for item in job["Results"]] == [("redis", "resumed")]
-    assert "standing still" in job["Progress"]
-    assert lab.two.seen_in("redis") == before
-    assert lab.one.inspect("redis", "{{.State.Running}}") == "false"
-
-    back = job_of(lab.two, "1 redis", "one")
-    assert [item["outcome"] for item in back["Results"]] == ["resumed"], back
-    assert lab.one.seen_in("redis") == before
-
-
-def test_over_the_bus_nothing_is_asked_and_hosts_are_no_options(lab: Lab) -> None:
-    before = lab.one.redis("redis", guarded=False)
-    call = f"busctl -- call {NAME} {ROOT} {NAME} Migrate 'assa{{sv}}'"
-    for arguments, said in (
-        ("1 nope two 0", "there is no container 'nope'"),
-        ("1 redis -oProxyCommand=x 0", "is no host"),
-        ("1 redis 'two;reboot' 0", "is no host"),
-        ("0 two 0", "no container is named"),
-        ("1 redis two 1 sudo b true", "it takes check (b)"),
-        ("1 redis two 1 limit d nan", "it must be above 0"),
-    ):
-        assert said in lab.one.machine.fail(f"{call} {arguments} 2>&1")
-    lab.one.machine.succeed(
-        "sed -i 's/accept-new/ask/; /BatchMode/d' /root/.ssh/config; mv /root/.ssh/known_hosts /root/kept || true"
-    )
-    try:
-        job = job_of(lab.one, "1 redis", "two")
-    finally:
-        lab.one.machine.write("/root/.ssh/config", SSH_CONFIGURATION)
-        lab.one.machine.succeed("mv /root/kept /root/.ssh/known_hosts || true")
-    assert (job["Result"], job["Results"]) == ("failed", [])
-    assert job["Error"] == [f"{NAME}.Error.Failed", "ssh has no connection to two: it has said why"]
-    assert "Host key verification failed." in job["Progress"]
-    assert lab.one.seen_in("redis") == before
-    nothing_left(lab.two)
 
 
 def test_a_terminal_moves(lab: Lab) -> None:
