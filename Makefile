@@ -78,6 +78,11 @@ demo: ## the main job, shown on a host made on the spot; KEEP=1 leaves it runnin
 	tests/need.sh $(PACKAGING)
 	venv=$(VENV); $$venv/bin/python -m tests.demo
 
+.PHONY: lab
+lab: ## two hosts with guardian, to try moves by hand
+	tests/need.sh $(PACKAGING)
+	venv=$(VENV); $$venv/bin/python -m tests.two_hosts
+
 .PHONY: test-vm
 test-vm: ## a virtual machine with Debian's own kernel: a true reboot (half an hour from nothing, ten minutes cached)
 	tests/need.sh $(PACKAGING)
