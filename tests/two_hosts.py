@@ -1,4 +1,4 @@
-"""`make lab`: two hosts with guardian that reach each other by ssh, to try things out; they end with a line or Ctrl-C."""
+"""`make lab`: two hosts with guardian that reach each other by ssh, to try things out; Enter ends them."""
 
 from __future__ import annotations
 
