@@ -199,7 +199,11 @@ def _resolve(host: str, names: Sequence[str], options: argparse.Namespace) -> in
             found.setdefault(travel.move, []).append(checkpoint)
     say = _Sayer(options)
     if not found:
-        say("nothing is open")
+        others = {travel.host for item in ledger.all() if item.open_move() and (travel := item.travel())}
+        say(
+            f"nothing is open with {host}"
+            + (f"; with {', '.join(sorted(others))} there is" if others else "")
+        )
         return Status.DONE
     statuses = []
     for move, checkpoints in found.items():
@@ -214,9 +218,8 @@ def _resolve(host: str, names: Sequence[str], options: argparse.Namespace) -> in
                 raise remote.why(error) from error
         if "failed" in answer:
             raise GuardianError(f"{host} could not finish the move", str(answer["failed"])[:2000])
-        for checkpoint in checkpoints:
-            checkpoint.close_move()
         results = [Result.from_json(item) for item in answer.get("results") or ()]
+        departing.close(checkpoints, results)
         for result in results:
             say(f"{line(result)} on {host}")
         for checkpoint in checkpoints if not results else ():

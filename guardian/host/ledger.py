@@ -216,11 +216,13 @@ class Checkpoint:
         text = f"format={FORMAT}\nmove={move}\nhost={printable(host)}\nsocket={socket}\nlimit={limit}\n"
         durable.write(self.folder / ARRIVAL, text)
 
-    def close_move(self) -> None:
-        """The other host knows what was decided: nothing about the move is open any more."""
+    def close_move(self, *, runs: bool) -> None:
+        """The other host knows what was decided. Where it `runs` there, the images here are of no use any more."""
         decision = self._decision()
         if decision is not None:
             durable.write(decision.with_name(_CLOSED), f"format={FORMAT}\n")
+            if runs:
+                shutil.rmtree(self.folder / "img", ignore_errors=True)
 
     def open_move(self) -> str:
         """The id of the move that it departs with, where the other host may not know what was decided; else empty."""

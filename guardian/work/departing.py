@@ -10,7 +10,7 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,7 +20,7 @@ from guardian.host.ledger import Checkpoint
 from guardian.model import archive
 from guardian.model.errors import BadInput, GuardianError
 from guardian.model.move import Offer
-from guardian.model.outcome import Result
+from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Verdict
 from guardian.work.host import Say
 from guardian.work.passenger import Passenger
@@ -240,9 +240,8 @@ class Departing:
                 hint="guardianctl migrate --resolve",
             ) from error
         downtime = time.monotonic() - begun
-        for checkpoint in self._checkpoints.values():
-            checkpoint.close_move()
         results = tuple(Result.from_json(item) for item in answer.get("results") or ())
+        close(self._checkpoints.values(), results)
         return Arrived(results, downtime, self._progress.bytes)
 
     def _give_up(self, talk: Talk, error: Exception) -> None:
@@ -276,6 +275,13 @@ class Departing:
             if "done" in said:
                 raise GuardianError("it goes on here", _why(said))
         raise GuardianError("the worker says nothing", f"for {limit:.0f} s")
+
+
+def close(checkpoints: Collection[Checkpoint], results: Sequence[Result]) -> None:
+    """The other host has said what became of all of them."""
+    runs = len(results) == len(checkpoints) and all(item.outcome == Outcome.RESUMED for item in results)
+    for checkpoint in checkpoints:
+        checkpoint.close_move(runs=runs)
 
 
 def _why(said: Mapping[str, Any]) -> str:

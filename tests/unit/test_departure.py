@@ -121,7 +121,9 @@ def test_a_move_is_open_until_the_other_host_knows(tmp_path: Path) -> None:
     travel = one.travel()
     assert travel is not None
     assert (travel.move, travel.host) == (MOVE, "two")
-    one.close_move()
+    (one.folder / "img").mkdir()
+    one.close_move(runs=True)
+    assert not (one.folder / "img").exists()
     assert one.open_move() == ""
 
 
