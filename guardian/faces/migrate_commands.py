@@ -80,7 +80,7 @@ def _migrate(options: argparse.Namespace) -> int:
                 raise remote.why(error) from error
             except (Refused, Undecided):
                 raise
-            except GuardianError:
+            except (GuardianError, KeyboardInterrupt):
                 _say_who_goes_on(engine, passengers, say)
                 raise
 

@@ -30,14 +30,17 @@ class Named:
 def find(name: str, known: Sequence[Named]) -> Named:
     """The checkpoint that is meant, `known` being in the order of time; raises NoCheckpoint.
 
-    A container that was made anew keeps its name: the newest one of that name that has such a checkpoint is meant.
+    A container that was made anew keeps its name, and numbers begin anew: a number that two of them have is refused.
     """
     numbered = _NUMBERED.fullmatch(name)
     if numbered:
         of = [item for item in known if is_of(item, numbered["container"])]
         found = [item for item in of if item.number == int(numbered["number"])]
+        if len(found) == 1:
+            return found[0]
         if found:
-            return found[-1]
+            ids = ", ".join(item.id for item in found)
+            raise NoCheckpoint(f"{quoted(name)} names {len(found)} checkpoints", f"by id {ids}")
         there = ", ".join(item.shown() for item in of[-5:])
         raise NoCheckpoint(f"there is no checkpoint {quoted(name)}", f"there are {there}" if there else "")
     exact = [item for item in known if item.id == name] or [item for item in known if is_of(item, name)]

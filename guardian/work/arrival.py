@@ -277,8 +277,8 @@ def _same(host: Host, engine: Arrivals, arrival: Arrival, terms: Terms) -> list[
     return [item for item in found if item.restorable() and item.container_id not in here]
 
 
-def said(arrival: Arrival) -> list[str]:
-    """What the container gets of this host, for whoever has not made the archive; and what differs."""
+def said(arrival: Arrival, there: str = "this host") -> list[str]:
+    """What the container gets of the host, for whoever has not made the archive; and what differs."""
     host = arrival.inspection["HostConfig"]
     found = []
     if host.get("Privileged"):
@@ -294,7 +294,7 @@ def said(arrival: Arrival) -> list[str]:
             found.append(f"it gets {words}: {quoted(str(host[key]))}")
     binds = [mount.source for mount in arrival.container.mounts if mount.kind == "bind"]
     if binds:
-        found.append(f"it gets of this host: {quoted(', '.join(binds))}")
+        found.append(f"it gets of {there}: {quoted(', '.join(binds))}")
     here = platform.release()
     if arrival.manifest.kernel != here:
         found.append(f"it was taken on kernel {quoted(arrival.manifest.kernel)}, this is {here}")
@@ -322,5 +322,8 @@ def taken_ports(guest: Arrival) -> list[str]:
             try:
                 probe.bind((port.address, port.number))
             except OSError as error:
-                found.append(f"{quoted(guest.name)} publishes {port}, which cannot be had: {error.strerror}")
+                where = os.uname().nodename
+                found.append(
+                    f"{quoted(guest.name)} publishes {port}, which is not to be had on {where}: {error.strerror}"
+                )
     return found

@@ -372,10 +372,9 @@ class MemberCheckpoint:
         """What became of it, for the one who asked for the checkpoint."""
         good = Outcome.SAVED if self._departure is None else Outcome.MOVED
         outcome = Outcome.FAILED if self.failed else good
+        reason = self.reason or (f"to {self._departure.host}" if self._departure is not None else "")
         seconds = max(0.0, self.times.ended - self.times.frozen) if self.times.frozen else 0.0
-        return Result(
-            self.container.id, self.container.name, outcome, self.reason, seconds, self.checkpoint.id
-        )
+        return Result(self.container.id, self.container.name, outcome, reason, seconds, self.checkpoint.id)
 
 
 def _portions(files: list[Path], size: int = 500) -> Iterator[list[str]]:

@@ -17,7 +17,8 @@ from guardian.work.host import Host
 
 def overview(host: Host, containers: Sequence[Container]) -> list[dict[str, Any]]:
     """One dictionary for each guarded container; the keys are documented in docs/json.md."""
-    found = guarded.find(containers, host.config)
+    # What is held is shown whatever its labels say: somebody will want to know why it does not start.
+    found = guarded.find(containers, host.config, also=gate.holds())
     unsupported = runc.unsupported()
     risks = addresses.at_risk([member.container for member in found.members], found.others)
     shown = []

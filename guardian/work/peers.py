@@ -68,7 +68,7 @@ def losses(
     names = connections.names_of(there)
     found = connections.of(container, init, pids, own_network=own_network, names=names)
     decided = fates_elsewhere(found, kept=group, own_network=own_network)
-    return f"{container.name}: {told}" if (told := said(decided, "closes")) else ""
+    return f"{container.name}: {told}" if (told := said(decided, "the move would close")) else ""
 
 
 def farewell(checkpoints: Iterable[Checkpoint]) -> None:

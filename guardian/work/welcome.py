@@ -56,7 +56,7 @@ def look(host: Host, engine: Arrivals, offer: Offer, staging: Path) -> Welcome:
         try:
             problems += check()
         except GuardianError as error:
-            problems.append(str(error))
+            problems.append(f"{error.what}: {error.why}" if error.why else error.what)
     images = {guest.manifest.image_id for guest in guests if not engine.image_id(guest.manifest.image_id)}
     return Welcome(
         guests=guests,
@@ -204,7 +204,7 @@ def _in_use(engine: Arrivals, item: Attachment) -> set[str]:
 def _remarks(engine: Arrivals, guests: Sequence[Arrival]) -> Iterator[str]:
     there = {str(item["Name"]): item for item in engine.networks().values()}
     for guest in guests:
-        for text in arrival.said(guest):
+        for text in arrival.said(guest, os.uname().nodename):
             yield f"{guest.name}: {text}" if not text.startswith("it was taken on kernel") else text
         for item in guest.container.networks:
             here = there.get(item.name)

@@ -201,7 +201,7 @@ def test_connections_from_outside_are_closed_and_said(lab: Lab) -> None:
         assert silent.stdout is not None
         assert silent.stdout.readline() == b"ready\n"
         said = lab.one.machine.succeed("guardianctl migrate --check server two 2>&1")
-        assert "server: closes 2 of 2 connections" in said
+        assert "server: the move would close 2 of 2 connections" in said
         migrated(lab.one, "server two")
         lab.one.wait_for(lambda: outside.seen()["resets"] > 0)
         assert silent.wait(30) == 7
@@ -216,7 +216,7 @@ def test_connections_from_outside_are_closed_and_said(lab: Lab) -> None:
         (
             "python3 -m http.server 8090 >/dev/null 2>&1 &",
             "-p 8090:80",
-            "publishes 8090/tcp, which cannot be had",
+            "publishes 8090/tcp, which is not to be had",
         ),
         (
             "docker run --rm -v data:/d work:1 touch /d/x",

@@ -24,7 +24,6 @@ KNOWN = [
     [
         ("web", 3),
         ("/web", 3),
-        ("web@1", 3),
         ("web@2", 1),
         (f"{OLD[:12]}@1", 0),
         (OLD, 1),
@@ -35,6 +34,13 @@ KNOWN = [
 )
 def test_the_one_that_is_meant(name: str, place: int) -> None:
     assert find(name, KNOWN) is KNOWN[place]
+
+
+def test_a_number_that_two_containers_of_a_name_have_is_refused() -> None:
+    with pytest.raises(NoCheckpoint, match="names 2 checkpoints") as caught:
+        find("web@1", KNOWN)
+    assert KNOWN[0].id in str(caught.value)
+    assert KNOWN[3].id in str(caught.value)
 
 
 @pytest.mark.parametrize(
