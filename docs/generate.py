@@ -18,6 +18,7 @@ if __name__ == "__main__":
 from guardian.model.config import SECTIONS, SETTINGS, Setting  # noqa: E402
 from guardian.model.labels import LABELS  # noqa: E402
 from guardian.model.states import dot  # noqa: E402
+from tests.comparison import fields  # noqa: E402
 
 _LABELS_HEAD = """\
 <!-- Made from guardian/model/labels.py by docs/generate.py: do not edit. -->
@@ -105,6 +106,7 @@ def everything() -> dict[Path, str]:
     return {
         TOP / "docs" / "labels.md": labels_page(),
         TOP / "docs" / "states.dot": dot(),
+        TOP / "docs" / "comparison.md": fields.page(),
         TOP / "etc" / "guardian.toml": settings_file(),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 from collections.abc import Callable, Iterator
 
@@ -11,9 +12,9 @@ from guardian.faces.command import Command
 from guardian.faces.jobs import Status
 from guardian.model.inspection import Inspection, OpenFile, Process
 from guardian.model.wording import printable
-from guardian.work import inspection
+from guardian.work import inspection, taken
 
-_SECTIONS = ("processes", "threads", "files", "sockets", "memory", "mounts", "environment")
+_SECTIONS = ("checkpoint", "processes", "threads", "files", "sockets", "memory", "mounts", "environment")
 
 
 def add(command: Command) -> None:
@@ -34,8 +35,10 @@ def add(command: Command) -> None:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    with subject.images(options.subject) as folder:
+    with subject.looked_into(options.subject) as (folder, known):
         found = inspection.facts(folder, reveal=options.reveal)
+        if known is not None:
+            found = taken.with_checkpoint(found, known)
     processes = [item for item in found.processes if options.pid in (None, item.pid)]
     if options.json:
         shown = found.to_json()
@@ -50,6 +53,34 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _head(text: str) -> None:
     print(f"\n{text}")
+
+
+def _checkpoint(found: Inspection, _: list[Process]) -> None:
+    rows = [("images", table.size(found.size)), ("pages of memory", table.size(found.pages))]
+    about = found.checkpoint
+    if about is not None:
+        when = datetime.datetime.fromtimestamp(about.taken, datetime.UTC).isoformat(timespec="seconds")
+        rows = [
+            ("checkpoint", f"{about.name} {about.id} ({about.kind})"),
+            ("taken", when),
+            ("note", about.note),
+            ("container", f"{about.container} {about.container_id}"),
+            ("created", about.created),
+            ("image", f"{about.image} {about.image_id}"),
+            ("runtime", about.runtime),
+            ("addresses", " ".join((*about.addresses, *about.macs))),
+            *rows,
+            ("writable layer", "" if about.layer < 0 else table.size(about.layer)),
+        ]
+        rows += [(f"mount {item.destination}", f"{item.kind} {item.source}") for item in about.mounts]
+    rows += [(name.replace("_", " "), _counted(name, value)) for name, value in found.statistics.items()]
+    _head("Checkpoint")
+    table.show(("WHAT", "IS"), [row for row in rows if row[1]])
+
+
+def _counted(name: str, value: int) -> str:
+    """What CRIU counted: pages, or a time in microseconds."""
+    return f"{value / 1000:.3f} ms" if name.endswith("_time") or name == "irmap_resolve" else str(value)
 
 
 def _processes(found: Inspection, processes: list[Process]) -> None:
@@ -189,6 +220,7 @@ def _environment(_: Inspection, processes: list[Process]) -> None:
 
 
 _SHOW: dict[str, Callable[[Inspection, list[Process]], None]] = {
+    "checkpoint": _checkpoint,
     "processes": _processes,
     "threads": _threads,
     "files": _files,

@@ -42,8 +42,15 @@ def opened(name: str) -> Iterator[Known]:
 @contextlib.contextmanager
 def images(name: str) -> Iterator[Folder]:
     """The images of the checkpoint that is meant; a path of a folder (with a slash in it) means that folder."""
+    with looked_into(name) as (folder, _):
+        yield folder
+
+
+@contextlib.contextmanager
+def looked_into(name: str) -> Iterator[tuple[Folder, Known | None]]:
+    """The same with the checkpoint that they are of; None for a folder."""
     if "/" in name.removeprefix("/") or name.startswith("."):
-        yield Folder(Path(name))
+        yield Folder(Path(name)), None
         return
     with opened(name) as found:
         folder = Folder(found.checkpoint.folder / "img")
@@ -51,7 +58,7 @@ def images(name: str) -> Iterator[Folder]:
             raise NoCheckpoint(
                 f"{found.named.shown()} has no images any more", checkpoints.meaning(found.checkpoint)
             )
-        yield folder
+        yield folder, found
 
 
 def guarded(options: argparse.Namespace, run: Callable[[argparse.Namespace, Folder], int]) -> int:

@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from guardian.model.container import Mount as ContainerMount
+
 FORMAT = 1
 """Of the JSON that is made of these facts: keys are only ever added to a format."""
 
@@ -32,12 +34,16 @@ class Credentials:
     no_new_privileges: bool
     seccomp: str
     profile: str
+    filesystem_uid: int = 0
+    filesystem_gid: int = 0
+    secure_bits: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Thread:
     """One thread. `registers` by name; `blocked` and `pending` are names of signals; `system_call` is the number
-    of the one it was in, -1 for none. `niceness` and `policy` are the scheduler's.
+    of the one it was in, -1 for none. `niceness`, `policy` and `priority` are the scheduler's, `death_signal` is what
+    it is sent when its parent ends.
     """
 
     id: int
@@ -48,6 +54,8 @@ class Thread:
     niceness: int
     policy: str
     system_call: int
+    priority: int = 0
+    death_signal: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +63,8 @@ class OpenFile:
     """A file descriptor. `kind` is file, pipe, fifo, tcp, udp, unix, eventfd, ...; `what` says which, in words.
 
     `key` names the same open file in other processes. `position` is bytes from the start, -1 where there is none.
-    `deleted`: it has no name any more. `size` is bytes, -1 where it is not known.
+    `deleted`: it has no name any more. `size` is bytes, `mode` as of stat(2), `mount` a mount's id; -1 where one is not
+    known.
     """
 
     descriptor: int
@@ -67,12 +76,15 @@ class OpenFile:
     position: int = -1
     size: int = -1
     deleted: bool = False
+    mode: int = -1
+    mount: int = -1
 
 
 @dataclasses.dataclass(frozen=True)
 class Socket:
-    """A socket, in whichever processes it is open. Queues are bytes; `head` is the beginning of what is queued to
-    be read. `peer` is the other end: an address, or for unix the peer's name or inode.
+    """A socket, in whichever processes it is open. Queues and buffers are bytes; `head` is the beginning of what is
+    queued to be read. `peer` is the other end: an address, or for unix the peer's name or inode. `shutdown` is the
+    direction that was closed, `options` are those that are set.
     """
 
     key: int
@@ -86,21 +98,26 @@ class Socket:
     backlog: int
     head: str = ""
     options: tuple[str, ...] = ()
+    inode: int = 0
+    send_buffer: int = 0
+    receive_buffer: int = 0
+    shutdown: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Pipe:
-    """A pipe or fifo with what is in it: bytes, and the beginning of them."""
+    """A pipe or fifo with what is in it: bytes, and the beginning of them. `capacity` is bytes, 0 if not known."""
 
     id: int
     kind: str
     length: int
     head: str
+    capacity: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Mount:
-    """One mount of the container's; `source` and `root` as the mount table has them."""
+    """One mount of the container's; `source` and `root` as the mount table has them, `flags` are ro, nosuid, ..."""
 
     id: int
     parent: int
@@ -110,6 +127,7 @@ class Mount:
     root: str
     options: str
     external: bool
+    flags: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,8 +173,9 @@ class Lock:
 class Process:
     """One process. Ids are those inside the container. `environment` is as it was given at its start.
 
-    `handlers` are the signals it handles or ignores; `limits` are (soft, hard) by name, -1 for none. A zombie has
-    nothing but its place in the tree.
+    `handlers` are the signals it handles or ignores; `limits` are (soft, hard) by name, -1 for none. `layout` is where
+    its code, data, heap, stack, arguments and environment lie. `login_uid` is -1 where nobody logged in. A zombie has
+    nothing but its place in the tree and its exit code.
     """
 
     pid: int
@@ -181,11 +200,43 @@ class Process:
     handlers: Mapping[str, str] = dataclasses.field(default_factory=dict)
     pending: tuple[str, ...] = ()
     limits: Mapping[str, tuple[int, int]] = dataclasses.field(default_factory=dict)
+    layout: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    exit_code: int = 0
+    login_uid: int = -1
+    dumpable: bool = True
+    child_subreaper: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Taken:
+    """The checkpoint itself, and the container as Docker knew it. `layer` is bytes of its writable layer's archive, -1
+    where it is not to be had; `created` is RFC 3339, empty where it is not known; `taken` is seconds since 1970.
+    """
+
+    name: str
+    id: str
+    kind: str
+    taken: float
+    note: str
+    container: str
+    container_id: str
+    image: str
+    image_id: str
+    runtime: str
+    created: str
+    layer: int
+    addresses: tuple[str, ...]
+    macs: tuple[str, ...]
+    mounts: tuple[ContainerMount, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Inspection:
-    """Everything: `processes` in the order of the process tree, parents first. `size` is bytes of all images."""
+    """Everything: `processes` in the order of the process tree, parents first.
+
+    `size` is bytes of all images, `pages` of those with pages of memory. `statistics` are what CRIU counted (times in
+    microseconds), empty where they are not there; `checkpoint` is None for a folder of images that is none of ours.
+    """
 
     hostname: str
     criu: str
@@ -195,6 +246,10 @@ class Inspection:
     pipes: tuple[Pipe, ...]
     mounts: tuple[Mount, ...]
     locks: tuple[Lock, ...]
+    domainname: str = ""
+    pages: int = 0
+    statistics: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    checkpoint: Taken | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary; docs/json.md has its keys."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+from typing import Any
 
 from guardian.host import docker_daemon, durable, layer
 from guardian.host.docker_engine import Engine
@@ -38,6 +39,19 @@ def note(checkpoint: Checkpoint, container: Container, pid: int) -> None:
             durable.write(checkpoint.folder / INSPECTION, json.dumps(shown, indent=1) + "\n")
     except (GuardianError, OSError, ValueError) as error:
         log.warning("%s: not all that an export needs is noted: %s", container.name, error)
+
+
+def inspection_of(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The container as Docker showed it; as it does now where that was not noted, empty where it cannot be asked."""
+    try:
+        return dict(json.loads((checkpoint.folder / INSPECTION).read_text()))
+    except (OSError, ValueError, TypeError):
+        pass
+    try:
+        with contextlib.closing(Engine(limit=_ENGINE_LIMIT)) as engine:
+            return engine.inspection(checkpoint.container_id)
+    except GuardianError:
+        return {}
 
 
 def _look_at_size(checkpoint: Checkpoint) -> None:

@@ -103,6 +103,18 @@ def layer_problem(checkpoint: Checkpoint) -> str:
     return "" if found.upper.is_dir() else "the container was removed, and its layer with it"
 
 
+def layer_size(checkpoint: Checkpoint) -> int:
+    """Bytes of the archive of the writable layer, as an export has it; -1 where the layer cannot be had."""
+    try:
+        kept = checkpoint.folder / layer.DIFF
+        if kept.exists():
+            return kept.stat().st_size
+        found = None if layer_problem(checkpoint) else content.layer_of(checkpoint)
+        return -1 if found is None else layer.write(found, None)[0]
+    except (GuardianError, OSError):
+        return -1
+
+
 def _layer(checkpoint: Checkpoint) -> Iterator[File]:
     kept = checkpoint.folder / layer.DIFF
     if kept.exists():

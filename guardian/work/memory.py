@@ -59,7 +59,10 @@ class Shown:
 
 @dataclasses.dataclass(frozen=True)
 class MappingShown:
-    """A mapping as it is listed. `in_image`, `lazy`: bytes in the images, bytes left on the host of the dump."""
+    """A mapping as it is listed. `in_image`, `lazy`: bytes in the images, bytes left on the host of the dump.
+
+    `pages` are the stretches that are in the images: address and bytes.
+    """
 
     pid: int
     start: int
@@ -70,6 +73,7 @@ class MappingShown:
     offset: int
     in_image: int
     lazy: int
+    pages: tuple[tuple[int, int], ...]
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary."""
@@ -159,8 +163,13 @@ def mappings(folder: Folder, *, pid: int | None) -> Iterator[MappingShown]:
         memory = Memory(folder, each, files)
         for mapping in memory.mappings:
             held = dict.fromkeys(Where, 0)
+            pages: list[tuple[int, int]] = []
             for run in memory.runs(mapping):
                 held[run.where] += run.length
+                if run.where is Where.PAGES:
+                    joined = bool(pages) and sum(pages[-1]) == run.address
+                    begin = pages.pop()[0] if joined else run.address
+                    pages.append((begin, run.end - begin))
             yield MappingShown(
                 pid=each,
                 start=mapping.start,
@@ -171,6 +180,7 @@ def mappings(folder: Folder, *, pid: int | None) -> Iterator[MappingShown]:
                 offset=mapping.offset,
                 in_image=held[Where.PAGES],
                 lazy=held[Where.LAZY],
+                pages=tuple(pages),
             )
 
 

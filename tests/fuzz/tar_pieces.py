@@ -211,27 +211,50 @@ def _old_sparse(random_: random.Random, data: bytes) -> Piece:
 
 def hostile(random_: random.Random, outside: str) -> Piece:
     """A member that should not be there."""
-    kind = random_.randrange(6)
-    if kind == 0:
-        return sparse(random_, outside)
+    return random_.choice((sparse, behind_a_link, _named, _announced, _chained, _lying, _of_a_kind))(
+        random_, outside
+    )
+
+
+def _named(random_: random.Random, outside: str) -> Piece:
+    return plain(a_name(random_, outside), random_.randbytes(random_.choice((0, 4, 700))))
+
+
+def _announced(random_: random.Random, outside: str) -> Piece:
+    piece = _named(random_, outside)
+    return dataclasses.replace(
+        piece, head=pax(random_, outside, random_.choice((b"x", b"x", b"g"))) + piece.head
+    )
+
+
+def _chained(random_: random.Random, outside: str) -> Piece:
+    piece = _named(random_, outside)
+    return dataclasses.replace(piece, head=chain(random_) + piece.head)
+
+
+def _lying(random_: random.Random, outside: str) -> Piece:
+    piece = _named(random_, outside)
+    head = with_field(piece.head, random_.choice(list(FIELDS)), a_number(random_))
+    return dataclasses.replace(piece, head=head)
+
+
+def _of_a_kind(random_: random.Random, outside: str) -> Piece:
     name = a_name(random_, outside)
-    piece = plain(name, random_.randbytes(random_.choice((0, 4, 700))))
-    if kind == 1:
-        return piece
-    if kind == 2:
-        return dataclasses.replace(
-            piece, head=pax(random_, outside, random_.choice((b"x", b"x", b"g"))) + piece.head
-        )
-    if kind == 3:
-        return dataclasses.replace(piece, head=chain(random_) + piece.head)
-    if kind == 4:
-        return dataclasses.replace(
-            piece, head=with_field(piece.head, random_.choice(list(FIELDS)), a_number(random_))
-        )
     head = with_field(plain(name[:90], b"").head, "type", bytes([random_.choice(KINDS)]))
     target = random_.choice((outside, "/etc/shadow", "..", "", "x" * 99, a_name(random_, outside)))
     head = with_field(head, "linkname", target.encode("utf-8", "surrogateescape"))
     return Piece(name, with_field(head, "devmajor", random_.choice((b"0000000\0", b"0000010\0"))), b"")
+
+
+def behind_a_link(random_: random.Random, outside: str) -> Piece:
+    """A link out of the folder, and what is to be made behind it: a file, a folder, or another link to a file there."""
+    target = random_.choice((f"{outside}/folder", outside, "..", "../..", "/dev/shm", "."))
+    link = with_field(with_field(plain("out", b"").head, "type", b"2"), "linkname", target.encode())
+    name = random_.choice(("out/evil", "out", "out/folder/evil", "out/canary"))
+    inner = plain(name, b"evil" if random_.random() < 0.5 else b"")
+    kind = random_.choice(b"00512367")
+    head = with_field(with_field(inner.head, "type", bytes([kind])), "linkname", b"out/canary")
+    return Piece(name, link + head, inner.data)
 
 
 def chain(random_: random.Random) -> bytes:

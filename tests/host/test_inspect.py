@@ -141,6 +141,27 @@ def test_a_checkpoint_that_waits_is_looked_into_without_touching_it(site: Site) 
     assert site.seen_in("web") == before
 
 
+@pytest.mark.parametrize("way", ["snapshot", "checkpoint"])
+def test_the_checkpoint_itself(site: Site, way: str) -> None:
+    site.redis("web", "-v kept:/kept")
+    templates = ("{{.Created}}", "{{.NetworkSettings.IPAddress}}", "{{.NetworkSettings.MacAddress}}")
+    created, address, mac = (site.inspect("web", template) for template in templates)
+    site.machine.succeed(f"guardianctl {way} web")
+    found = inspected(site, "web@1")
+    about = found["checkpoint"]
+    assert (about["name"], about["container"], about["image"]) == ("web@1", "web", "work:1")
+    assert (about["created"], about["runtime"]) == (created, "runc")
+    assert (about["addresses"], about["macs"]) == ([address], [mac])
+    assert [mount["destination"] for mount in about["mounts"]] == ["/kept"]
+    assert about["layer"] > 0
+    assert 0 < found["pages"] < found["size"]
+    assert found["statistics"]["pages_written"] > 0
+    told = site.machine.succeed("guardianctl inspect web@1 --checkpoint")
+    assert f"created\t{created}\n" in told
+    assert f"addresses\t{address} {mac}\n" in told
+    assert "frozen time\t" in told
+
+
 def test_what_cannot_be_inspected(site: Site) -> None:
     for subject in ("nobody", "nobody@1", "/root/no/such"):
         status, told = site.machine.execute(f"guardianctl inspect {subject} 2>&1")

@@ -151,6 +151,11 @@ class ImageBuilder:
         own = pb.reg_file_entry(id=id, flags=0, pos=0, fown=_owner(), name=name)
         self._files.append(pb.file_entry(type=pb.REG, id=id, reg=own))
 
+    def open_file(self, kind: str, field: str, own: Any) -> None:
+        """An entry of files.img of any kind; what it needs and has not is zero."""
+        entry = pb.file_entry(type=getattr(pb, kind), id=own.id, **{field: filled(own)})
+        self._files.append(entry)
+
     def memfd(self, id: int, shmid: int, name: str) -> None:
         """A memfd that shows shared memory."""
         own = pb.memfd_file_entry(id=id, flags=0, pos=0, fown=_owner(), inode_id=id)

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import re
-import struct
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from pycriu.images import pb
 
-from guardian.host.images import kernel_names
-from guardian.host.images.folder import BadImage, Data, Folder, Message
+from guardian.host.images import kernel_names, sockets
+from guardian.host.images.folder import Folder, Message
 from guardian.host.images.text import path, text
 from guardian.model.inspection import Lock, Mount, OpenFile, Pipe, Socket
 
-HEAD = 64
-"""Bytes shown of what lies in a pipe or a socket."""
 _CLOSE_ON_EXEC = 1
-_FAMILIES = {1: "unix", 2: "inet", 10: "inet6"}
-_TCP = 6
-_PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "udplite"}
 _LOCK_KINDS = {1: "posix", 2: "flock", 1024: "ofd", 32: "lease"}
 _LOCK_MODES = {0: "read", 1: "write", 2: "unlocked", 64: "read", 128: "write", 192: "none"}
 _DELETED = " (deleted)"
-_NOTHING_QUEUED = ("", 0, 0)
 
 
 class OpenFiles:
@@ -95,6 +88,8 @@ class OpenFiles:
             position=int(getattr(own, "pos", -1)),
             size=extra if extra is not None else int(getattr(own, "size", 0)) if kind == "file" else -1,
             deleted=kind == "file" and self.is_deleted(int(item.id)),
+            mode=int(own.mode) if kind == "file" and own.HasField("mode") else -1,
+            mount=int(own.mnt_id) if kind == "file" and own.HasField("mnt_id") else -1,
         )
 
     def _describe(self, entry: Message | None) -> tuple[str, str, int | None]:
@@ -109,7 +104,7 @@ class OpenFiles:
         what = describe(own)
         match which:
             case "isk":
-                kind = _inet(own, _NOTHING_QUEUED).type
+                kind = sockets.inet(own).type
             case "memfd":
                 what = self._memfd_name(entry)
                 inode = self._memfds.get(int(own.inode_id))
@@ -119,23 +114,11 @@ class OpenFiles:
         return kind, what, size
 
     def sockets(self) -> Iterator[Socket]:
-        """Every TCP, UDP and unix socket."""
-        queues = _queues(self._folder)
-        for entry in self._entries.values():
-            if entry.HasField("isk"):
-                yield _inet(entry.isk, _tcp_queue(self._folder, int(entry.isk.ino)))
-            elif entry.HasField("usk"):
-                yield _unix(entry.usk, queues.get(int(entry.usk.id), ()), self._unix_names())
-
-    def _unix_names(self) -> Mapping[int, str]:
-        return {
-            int(entry.usk.ino): _unix_name(entry.usk)
-            for entry in self._entries.values()
-            if entry.HasField("usk")
-        }
+        """Every TCP, UDP, unix, netlink and packet socket."""
+        return sockets.all_of(self._folder, self._entries.values())
 
 
-def _own(entry: Message | None) -> object:
+def _own(entry: Message | None) -> Any:
     """The part of an entry that is about its kind."""
     for name in _DESCRIPTIONS:
         if entry is not None and entry.HasField(name):
@@ -145,10 +128,10 @@ def _own(entry: Message | None) -> object:
 
 _DESCRIPTIONS: Mapping[str, tuple[str, Callable[[Message], str]]] = {
     "reg": ("file", lambda own: path(own.name).removesuffix(_DELETED)),
-    "isk": ("inet", lambda own: _ends(_inet(own, _NOTHING_QUEUED))),
+    "isk": ("inet", lambda own: sockets.ends(sockets.inet(own))),
     "memfd": ("memfd", lambda _: ""),
     "tty": ("tty", lambda _: ""),
-    "usk": ("unix", lambda own: _unix_name(own) or f"inode {own.ino}, peer {own.peer}"),
+    "usk": ("unix", lambda own: sockets.unix_name(own) or f"inode {own.ino}, peer {own.peer}"),
     "pipe": ("pipe", lambda own: f"pipe {own.pipe_id}"),
     "fifo": ("fifo", lambda own: f"pipe {own.pipe_id}"),
     "efd": ("eventfd", lambda own: f"counter {own.counter}"),
@@ -212,93 +195,6 @@ def _terminals(folder: Folder) -> Mapping[int, str]:
     return found
 
 
-def _address(words: Message, family: int, port: int) -> str:
-    data = b"".join(struct.pack("<I", int(word)) for word in words)
-    try:
-        address = ipaddress.ip_address(data[: 16 if family == 10 else 4])
-    except ValueError as error:
-        raise BadImage("an address does not parse", str(error)) from error
-    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
-
-
-def _inet(own: Message, queue: tuple[str, int, int]) -> Socket:
-    head, received, sent = queue
-    family = int(own.family)
-    return Socket(
-        key=int(own.id),
-        family=_FAMILIES.get(family, str(family)),
-        type=_PROTOCOLS.get(int(own.proto), str(int(own.proto))),
-        state=kernel_names.socket_state(int(own.state)),
-        local=_address(own.src_addr, family, int(own.src_port)),
-        peer=_address(own.dst_addr, family, int(own.dst_port)) if own.dst_port else "",
-        receive_queue=received,
-        send_queue=sent,
-        backlog=int(own.backlog),
-        head=head,
-        options=_options(own.opts),
-    )
-
-
-def _ends(socket: Socket) -> str:
-    return f"{socket.local} -> {socket.peer}" if socket.peer else f"{socket.local} {socket.state}"
-
-
-def _options(opts: Message) -> tuple[str, ...]:
-    names = ("reuseaddr", "reuseport", "keepalive", "broadcast", "passcred", "no_check", "oobinline")
-    return tuple(name for name in names if getattr(opts, f"so_{name}", False) or getattr(opts, name, False))
-
-
-def _tcp_queue(folder: Folder, inode: int) -> tuple[str, int, int]:
-    """The beginning of what is unread, its length, and that of what is not acknowledged."""
-    name = f"tcp-stream-{inode:x}.img"
-    if not folder.has(name):
-        return "", 0, 0
-    queues = folder.with_data(
-        name, "TCP_STREAM", pb.tcp_stream_entry, lambda item: int(item.inq_len + item.outq_len)
-    )
-    for item, data in queues:
-        unread = Data(data.file, data.offset, int(item.inq_len))
-        return text(unread.read(most=HEAD)), int(item.inq_len), int(item.outq_len)
-    raise BadImage(f"{name} is empty")
-
-
-def _queues(folder: Folder) -> Mapping[int, tuple[Data, ...]]:
-    """The messages that wait in unix sockets, by the socket's id."""
-    if not folder.has("sk-queues.img"):
-        return {}
-    found: dict[int, tuple[Data, ...]] = {}
-    for item, data in folder.with_data(
-        "sk-queues.img", "SK_QUEUES", pb.sk_packet_entry, lambda item: int(item.length)
-    ):
-        found[int(item.id_for)] = (*found.get(int(item.id_for), ()), data)
-    return found
-
-
-def _unix_name(own: Message) -> str:
-    """A path, or an abstract name with @ for its NUL."""
-    name = bytes(own.name)
-    if name.startswith(b"\0"):
-        return f"@{text(name[1:])}"
-    return text(name.removesuffix(b"\0"))
-
-
-def _unix(own: Message, waiting: tuple[Data, ...], names: Mapping[int, str]) -> Socket:
-    peer = int(own.peer)
-    return Socket(
-        key=int(own.id),
-        family="unix",
-        type=kernel_names.socket_type(int(own.type)),
-        state=kernel_names.socket_state(int(own.state)),
-        local=_unix_name(own) or f"inode {own.ino}",
-        peer=(names.get(peer) or f"inode {peer}") if peer else "",
-        receive_queue=sum(data.length for data in waiting),
-        send_queue=0,
-        backlog=int(own.backlog),
-        head=text(waiting[0].read(most=HEAD)) if waiting else "",
-        options=_options(own.opts),
-    )
-
-
 def pipes(folder: Folder) -> Iterator[Pipe]:
     """Every pipe and fifo that has something in it."""
     for kind, name, magic in (
@@ -308,7 +204,8 @@ def pipes(folder: Folder) -> Iterator[Pipe]:
         if not folder.has(name):
             continue
         for item, data in folder.with_data(name, magic, pb.pipe_data_entry, lambda item: int(item.bytes)):
-            yield Pipe(int(item.pipe_id), kind, data.length, text(data.read(most=HEAD)))
+            head = text(data.read(most=sockets.HEAD))
+            yield Pipe(int(item.pipe_id), kind, data.length, head, int(item.size))
 
 
 def locks(folder: Folder) -> Iterator[Lock]:
@@ -340,6 +237,7 @@ def mounts(folder: Folder) -> Iterator[Mount]:
                 root=text(item.root),
                 options=text(item.options),
                 external=bool(item.ext_mount),
+                flags=kernel_names.mount_flags(int(item.flags)),
             )
 
 

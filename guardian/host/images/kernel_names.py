@@ -53,6 +53,20 @@ _OPEN_FLAGS = (
 )
 _ACCESS = ("O_RDONLY", "O_WRONLY", "O_RDWR", "O_RDONLY")
 _POLICIES = ("other", "fifo", "rr", "batch", "iso", "idle", "deadline")
+_MOUNT_FLAGS = {
+    "ro": 1,
+    "nosuid": 2,
+    "nodev": 4,
+    "noexec": 8,
+    "sync": 16,
+    "mand": 64,
+    "dirsync": 128,
+    "noatime": 1 << 10,
+    "nodiratime": 1 << 11,
+    "relatime": 1 << 21,
+    "strictatime": 1 << 24,
+}
+"""include/uapi/linux/mount.h, MS_*."""
 _LIMITS = (
     *("cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as", "locks"),
     *("sigpending", "msgqueue", "nice", "rtprio", "rttime"),
@@ -90,6 +104,11 @@ def open_flags(flags: int) -> tuple[str, ...]:
     asynchronous = {"O_ASYNC": os.O_ASYNC}
     rest = (name for name in _OPEN_FLAGS if flags & asynchronous.get(name, getattr(os, name, 0)))
     return (access, *rest)
+
+
+def mount_flags(flags: int) -> tuple[str, ...]:
+    """The names of flags of mount(2) that /proc/PID/mountinfo shows."""
+    return tuple(name for name, bit in _MOUNT_FLAGS.items() if flags & bit)
 
 
 def socket_state(number: int) -> str:

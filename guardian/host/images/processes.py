@@ -18,6 +18,8 @@ MOST_ARGUMENTS = 4 << 20
 """Bytes of arguments or environment that are read; the kernel allows a quarter of the stack's limit."""
 _MOST_PROCESSES = 1 << 20
 _NO_LIMIT = (1 << 64) - 1
+_NOBODY = (1 << 32) - 1
+_PAGES = re.compile(r"pages-[0-9]+\.img")
 _STATES = {1: "running", 2: "dead", 3: "stopped", 6: "zombie"}  # criu/include/pstree.h, TASK_*
 _ARCHITECTURE = 1  # core_entry.march, X86_64
 _SECCOMP = ("disabled", "strict", "filter")
@@ -27,10 +29,11 @@ _ALIVE, _STOPPED = 1, 3
 def inspect(folder: Folder) -> Inspection:
     """Everything that the images of a dump say; raises BadImage for the first thing that is wrong."""
     inventory = folder.one("inventory.img", "INVENTORY", pb.inventory_entry)
+    names = _names(folder)
     reader = _Processes(folder)
     open_files = reader.open_files
     return Inspection(
-        hostname=_hostname(folder),
+        hostname=names[0],
         criu=f"images version {inventory.img_version}",
         size=sum((folder.path / name).lstat().st_size for name in folder.names()),
         processes=tuple(reader.all()),
@@ -38,7 +41,17 @@ def inspect(folder: Folder) -> Inspection:
         pipes=tuple(files.pipes(folder)),
         mounts=tuple(files.mounts(folder)),
         locks=tuple(files.locks(folder)),
+        domainname=names[1],
+        pages=sum((folder.path / name).lstat().st_size for name in folder.names() if _PAGES.fullmatch(name)),
     )
+
+
+def statistics(folder: Folder) -> Mapping[str, int]:
+    """What CRIU counted while it dumped into the folder beside; empty where it left nothing."""
+    if not folder.has("stats-dump"):
+        return {}
+    dump = folder.one("stats-dump", "STATS", pb.stats_entry).dump
+    return {field.name: int(getattr(dump, field.name)) for field in dump.DESCRIPTOR.fields}
 
 
 def tree(folder: Folder) -> list[Message]:
@@ -103,6 +116,10 @@ class _Processes:
             handlers=_handlers(core.tc.sigactions),
             pending=_pending(core.tc.signals_s),
             limits=_limits(core.tc.rlimits),
+            layout=_layout(layout),
+            login_uid=-1 if int(core.tc.loginuid) == _NOBODY else int(core.tc.loginuid),
+            dumpable=not layout.HasField("dumpable") or int(layout.dumpable) == 1,
+            child_subreaper=bool(core.tc.child_subreaper),
         )
 
     def _core(self, tid: int) -> Message:
@@ -143,6 +160,9 @@ class _Processes:
             no_new_privileges=bool(creds.no_new_privs),
             seccomp=_SECCOMP[mode] if 0 <= mode < len(_SECCOMP) else str(mode),
             profile=text(creds.lsm_profile),
+            filesystem_uid=int(creds.fsuid),
+            filesystem_gid=int(creds.fsgid),
+            secure_bits=int(creds.secbits),
         )
 
     def _threads(self, entry: Message, leader: Message) -> Iterator[Thread]:
@@ -174,6 +194,7 @@ def _family(entry: Message, core: Message) -> dict[str, Any]:
         "session": int(entry.sid),
         "name": text(core.tc.comm),
         "state": _STATES.get(int(core.tc.task_state), str(int(core.tc.task_state))),
+        "exit_code": int(core.tc.exit_code),
     }
 
 
@@ -195,7 +216,18 @@ def _thread(tid: int, core: Message, name: str) -> Thread:
         niceness=int(thread.sched_nice),
         policy=kernel_names.policy(int(thread.sched_policy)),
         system_call=orig if orig < 1 << 31 else -1,
+        priority=int(thread.sched_prio),
+        death_signal=kernel_names.signal_name(int(thread.pdeath_sig)) if thread.pdeath_sig else "",
     )
+
+
+def _layout(layout: Message) -> Mapping[str, int]:
+    """Where its parts lie, by name: start_code, end_code, ..."""
+    return {
+        field.name.removeprefix("mm_"): int(getattr(layout, field.name))
+        for field in layout.DESCRIPTOR.fields
+        if field.name.startswith("mm_") and field.name != "mm_saved_auxv"
+    }
 
 
 def _block(memory: Memory, begin: int, end: int) -> tuple[str, ...]:
@@ -247,11 +279,13 @@ def _limit(value: int) -> int:
     return -1 if int(value) == _NO_LIMIT else int(value)
 
 
-def _hostname(folder: Folder) -> str:
+def _names(folder: Folder) -> tuple[str, str]:
+    """The names of its host and of its domain."""
     for name in folder.names():
         if re.fullmatch(r"utsns-[0-9]+\.img", name):
-            return text(folder.one(name, "UTSNS", pb.utsns_entry).nodename)
-    return ""
+            found = folder.one(name, "UTSNS", pb.utsns_entry)
+            return text(found.nodename), text(found.domainname)
+    return "", ""
 
 
 def _cgroups(folder: Folder) -> Mapping[int, str]:
