@@ -29,6 +29,7 @@ log = logging.getLogger("guardian.move")
 
 _ARRIVALS = ".arrivals"
 _SWEPT = 2.0
+_DOWN_LIMIT = 10.0
 _LOOK_AGAIN = 0.05
 _NEVER = "0001-01-01"
 """How Docker's State.StartedAt begins where a container was never started."""
@@ -142,6 +143,8 @@ def expects(host: Host, container_id: str) -> bool:
 
 def _remove_container(host: Host, engine: Arrivals, name: str) -> None:
     """Never one that ran: then it is the user's. A start that was to restore it and failed leaves a time as well."""
+    # After a start that failed dockerd makes an attempt of its own, by the restart policy: it is refused by the hold.
+    engine.wait_until_down(name, limit=_DOWN_LIMIT)
     shown = engine.inspection(name)
     known = host.ledger.of(str(shown["Id"]))
     tried = bool(known) and all(item.intact() or item.verdict() is not Verdict.COMMIT for item in known)

@@ -31,6 +31,9 @@ class Engine:
             raise UnknownContainer(name)
         return {"Id": CONTAINER, "State": {"StartedAt": self.started_at}}
 
+    def wait_until_down(self, name: str, *, limit: float) -> None:
+        assert limit > 0
+
     def remove(self, name: str) -> None:
         self.done.append(("remove", name))
 
