@@ -32,6 +32,7 @@ class Engine:
         return {"Id": CONTAINER, "State": {"StartedAt": self.started_at}}
 
     def wait_until_down(self, name: str, *, limit: float) -> None:
+        assert name
         assert limit > 0
 
     def remove(self, name: str) -> None:
