@@ -104,7 +104,7 @@ bench-runtime: ## the price of standing in the way, against the bare runc; run i
 	venv=$(VENV); $$venv/bin/python -m tests.bench
 
 .PHONY: bench-forensics
-bench-forensics: ## looking into 1 GiB of memory, against grep; run it with nothing else running (needs 2 GiB in /tmp)
+bench-forensics: ## looking into 1 GiB of memory, against grep and checkpointctl; with nothing else running (6 GiB of disk)
 	tests/need.sh $(PACKAGING)
 	venv=$(VENV); PYTHONPATH=$$(tests/pycriu.sh) $$venv/bin/python -m tests.bench.forensics
 

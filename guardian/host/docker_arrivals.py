@@ -61,8 +61,8 @@ class Arrivals(Engine):
         return str(made["Id"])
 
     def remove(self, container_id: str) -> None:
-        """`docker rm -v` of a container that never ran."""
-        self._call(lambda: self._client.api.remove_container(container_id, v=True))
+        """`docker rm -f -v` of a container that never ran, though dockerd may be about to start it."""
+        self._call(lambda: self._client.api.remove_container(container_id, v=True, force=True), container_id)
 
     def rename(self, container_id: str, name: str) -> None:
         """`docker rename`."""

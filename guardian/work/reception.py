@@ -29,7 +29,7 @@ log = logging.getLogger("guardian.move")
 
 _ARRIVALS = ".arrivals"
 _SWEPT = 2.0
-_DOWN_LIMIT = 10.0
+_DOWN_LIMIT = 20.0
 _LOOK_AGAIN = 0.05
 _NEVER = "0001-01-01"
 """How Docker's State.StartedAt begins where a container was never started."""
@@ -151,9 +151,25 @@ def _remove_container(host: Host, engine: Arrivals, name: str) -> None:
     never = str(shown["State"].get("StartedAt") or _NEVER).startswith(_NEVER)
     if shown["State"].get("Running") or not (tried or never):
         raise GuardianError(f"{name} was started meanwhile")
-    engine.remove(str(shown["Id"]))
+    _removed(engine, str(shown["Id"]))
     gate.lift(str(shown["Id"]))
     remove_all(host.ledger.of(str(shown["Id"])))
+
+
+def _removed(engine: Arrivals, container_id: str) -> None:
+    """A start that is still under way, because who asked for it is dead, keeps dockerd from removing it for a moment."""
+    end = time.monotonic() + _DOWN_LIMIT
+    while True:
+        try:
+            engine.remove(container_id)
+        except UnknownContainer:
+            return
+        except GuardianError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(_LOOK_AGAIN)  # dockerd does not say when it could
+        else:
+            return
 
 
 def _rename_back(_host: Host, engine: Arrivals, name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import statistics
 import subprocess
@@ -52,8 +53,9 @@ def frozen(site: Site) -> Iterator[Line]:
     yield Line("a snapshot freezes longer than a raw dump by", mine - its, BAR, "s", note)
 
 
-def on_a_host() -> Iterator[Line]:
-    """The same, on a host made for it."""
+@contextlib.contextmanager
+def host_with_guardian() -> Iterator[Site]:
+    """A host made for a measurement."""
     with tempfile.TemporaryDirectory() as folder, ContainerHost("forky") as host:
         subprocess.run(
             [_REPOSITORY / "packaging" / "build.sh", folder],
@@ -63,4 +65,4 @@ def on_a_host() -> Iterator[Line]:
         )
         site = Site(host)
         site.install(next(Path(folder).glob("*.deb")))
-        yield from frozen(site)
+        yield site
