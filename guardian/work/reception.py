@@ -157,7 +157,7 @@ def _remove_container(host: Host, engine: Arrivals, name: str) -> None:
 
 
 def _removed(engine: Arrivals, container_id: str) -> None:
-    """A start that is still under way, because who asked for it is dead, keeps dockerd from removing it for a moment."""
+    """A start that is still under way, since who asked for it is dead, keeps dockerd from it for a moment."""
     end = time.monotonic() + _DOWN_LIMIT
     while True:
         try:
