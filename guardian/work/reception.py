@@ -141,35 +141,38 @@ def expects(host: Host, container_id: str) -> bool:
     return False
 
 
-def _remove_container(host: Host, engine: Arrivals, name: str) -> None:
-    """Never one that ran: then it is the user's. A start that was to restore it and failed leaves a time as well."""
-    # After a start that failed dockerd makes an attempt of its own, by the restart policy: it is refused by the hold.
-    engine.wait_until_down(name, limit=_DOWN_LIMIT)
-    shown = engine.inspection(name)
-    known = host.ledger.of(str(shown["Id"]))
-    tried = bool(known) and all(item.intact() or item.verdict() is not Verdict.COMMIT for item in known)
-    never = str(shown["State"].get("StartedAt") or _NEVER).startswith(_NEVER)
-    if shown["State"].get("Running") or not (tried or never):
-        raise GuardianError(f"{name} was started meanwhile")
-    _removed(engine, str(shown["Id"]))
-    gate.lift(str(shown["Id"]))
-    remove_all(host.ledger.of(str(shown["Id"])))
+def _remove_container(host: Host, engine: Arrivals, container_id: str) -> None:
+    """Never one that ran: then it is the user's. A start that was to restore it and failed leaves a time as well.
 
-
-def _removed(engine: Arrivals, container_id: str) -> None:
-    """A start that is still under way, since who asked for it is dead, keeps dockerd from it for a moment."""
+    After such a start dockerd makes an attempt of its own, by the restart policy, which the hold refuses; meanwhile it
+    says that the container runs, and removes nothing.
+    """
     end = time.monotonic() + _DOWN_LIMIT
     while True:
         try:
+            engine.wait_until_down(container_id, limit=_DOWN_LIMIT)
+            state = engine.inspection(container_id)["State"]
+            if state.get("Running") or not _never_ran(
+                host, container_id, str(state.get("StartedAt") or _NEVER)
+            ):
+                raise GuardianError(f"{container_id[:12]} was started meanwhile")
             engine.remove(container_id)
         except UnknownContainer:
-            return
+            break
         except GuardianError:
             if time.monotonic() > end:
                 raise
-            time.sleep(_LOOK_AGAIN)  # dockerd does not say when it could
+            time.sleep(_LOOK_AGAIN)  # dockerd does not say when its attempt is over
         else:
-            return
+            break
+    gate.lift(container_id)
+    remove_all(host.ledger.of(container_id))
+
+
+def _never_ran(host: Host, container_id: str, started_at: str) -> bool:
+    known = host.ledger.of(container_id)
+    tried = bool(known) and all(item.intact() or item.verdict() is not Verdict.COMMIT for item in known)
+    return tried or started_at.startswith(_NEVER)
 
 
 def _rename_back(_host: Host, engine: Arrivals, name: str) -> None:

@@ -80,7 +80,8 @@ def test_it_is_taken_back_in_reverse(host: Host, monkeypatch: pytest.MonkeyPatch
     assert not reception.expects(host, CONTAINER)
 
 
-def test_what_was_started_meanwhile_is_the_users(host: Host) -> None:
+def test_what_was_started_meanwhile_is_the_users(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reception, "_DOWN_LIMIT", 0.1)
     engine = Engine(started_at="2026-11-25T22:00:00Z")
     coming = Reception(host, MOVE)
     with coming.open():
