@@ -171,9 +171,10 @@ def check(host: Host, engine: Arrivals, arrival: Arrival, terms: Terms) -> list[
             raise BadInput(
                 f"{quoted(mount.source)} is not there", f"it was mounted at {quoted(mount.destination)}"
             )
+    same = _same(host, engine, arrival, terms)
     for problem in taken_ports(arrival):
         raise BadInput(problem)
-    return _same(host, engine, arrival, terms)
+    return same
 
 
 def check_container(host: Host, arrival: Arrival, terms: Terms, around: Collection[str] = ()) -> None:

@@ -59,15 +59,24 @@ class Reception:
         """The lock of a folder that is there: a sweep may hold it for a moment, and then remove it with the folder."""
         end = time.monotonic() + _SWEPT
         while True:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            durable.sync_folder(self.folder.parent)
-            with contextlib.suppress(FileNotFoundError), (self.folder / "lock").open("w") as lock:
-                if _taken(lock) and os.path.samestat(os.fstat(lock.fileno()), os.stat(lock.name)):
-                    yield
-                    return
+            lock = self._lock_file()
+            if lock is not None:
+                with lock:
+                    if _taken(lock) and _is_there(lock):
+                        yield
+                        return
             if time.monotonic() > end:
                 raise Busy("this move is under way already")
             time.sleep(_LOOK_AGAIN)  # a lock that is let go tells nobody who does not wait for it
+
+    def _lock_file(self) -> IO[str] | None:
+        """The lock, not taken yet; None where the folder was removed this very moment."""
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            durable.sync_folder(self.folder.parent)
+            return (self.folder / "lock").open("w")
+        except FileNotFoundError:
+            return None
 
     @property
     def staging(self) -> Path:
@@ -112,6 +121,8 @@ class Reception:
         """Nothing is open any more: what was made stays."""
         self._made = []
         shutil.rmtree(self.folder, ignore_errors=True)
+        with contextlib.suppress(OSError):  # others are there
+            self.folder.parent.rmdir()
 
     def noted(self) -> list[list[str]]:
         """What is written down of what was made: kind and name of each."""
@@ -129,6 +140,13 @@ def _taken(lock: IO[str]) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+def _is_there(lock: IO[str]) -> bool:
+    try:
+        return os.path.samestat(os.fstat(lock.fileno()), os.stat(lock.name))
+    except FileNotFoundError:
+        return False
 
 
 def expects(host: Host, container_id: str) -> bool:
