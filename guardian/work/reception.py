@@ -152,7 +152,7 @@ def _is_there(lock: IO[str]) -> bool:
 def expects(host: Host, container_id: str) -> bool:
     """Whether a container was made for a move that is under way: it is empty yet, and must not be started."""
     folder = host.ledger.store / _ARRIVALS
-    for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
+    for name in sorted(path.name for path in folder.glob("*")):
         with contextlib.suppress(GuardianError):
             if ["container", container_id] in Reception(host, name).noted():
                 return True
@@ -209,7 +209,7 @@ _TAKE_BACK = {
 def sweep(host: Host) -> None:
     """Take back what moves have left that ended in the middle, before the source could give anything up."""
     folder = host.ledger.store / _ARRIVALS
-    for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
+    for name in sorted(path.name for path in folder.glob("*")):
         try:
             reception = Reception(host, name)
             with reception.open(), contextlib.closing(Arrivals()) as engine:
