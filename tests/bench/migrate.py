@@ -34,13 +34,14 @@ while True:
     time.sleep(1)
 """
 _COMMAND = "python3 -u /hold.py"
-_RUN = f"-v /root/hold.py:/hold.py:ro work:1 {_COMMAND}"
+_RUN = f"-v /root/hold.py:/hold.py:ro docker.io/library/work:1 {_COMMAND}"
 
 
 def _start(the: Lab, engine: str) -> None:
     """A fresh container, its memory full."""
     options = "--runtime /usr/sbin/runc --network none" if engine == "podman" else ""
-    the.one.machine.succeed(f"{engine} run -d --name big {options} {_RUN}")
+    # In a unit: podman, which has no daemon, needs the host's own tree of cgroups.
+    the.one.machine.succeed(f"{engine} run -d --name big {options} {_RUN}", unit=True)
     the.one.machine.wait_until_succeeds(f"{engine} logs big | grep -q Ready")
 
 
@@ -108,9 +109,7 @@ _PARTS: tuple[Callable[[Lab], Mapping[str, float]], ...] = (_ours, _floor, _raw,
 def _prepare(the: Lab) -> None:
     for site in (the.one, the.two):
         site.machine.write("/root/hold.py", PROGRAM)
-        site.machine.succeed(
-            "docker save work:1 | podman load && podman tag localhost/work:1 work:1", timeout=120
-        )
+        site.machine.succeed("docker save work:1 | podman load", timeout=120)
     the.one.machine.write("/root/bare.py", BARE)
     the.one.machine.succeed(
         "mkdir -p /root/bare/rootfs; ip netns add bare; ip -n bare link set lo up;"
