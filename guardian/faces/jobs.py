@@ -106,7 +106,7 @@ def parse(text: str) -> Request:
         call = Call(data["call"])
         if flags.pop("leave_running") and call is Call.CHECKPOINT:
             call = Call.SNAPSHOT
-        move = _move(data["move"]) if call in (Call.DEPART, Call.ARRIVE) else _NO_MOVE
+        move = _move(data["move"]) if call is Call.DEPART else _NO_MOVE
         return Request(call, tuple(names), note=note, move=move, errand=data.get("errand"), **flags)
     except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise BadInput("the request does not parse", str(error)) from error

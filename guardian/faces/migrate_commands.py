@@ -37,7 +37,6 @@ _PROJECT = "com.docker.compose.project"
 _FIRST_WORD = 600.0
 """Seconds for the source to count what it offers."""
 _REFUSALS = (BadInput, CannotSave, UnknownContainer, Refused)
-_MOVE_HERE = Move("0" * 32, "-", 1.0)
 
 
 def run(name: str, options: argparse.Namespace) -> int:
@@ -263,8 +262,7 @@ def _told(output: Output) -> Iterator[None]:
 def _restore(ids: Sequence[str], *, arriving: bool) -> list[Result]:
     """Ask the worker."""
     call = Call.ARRIVE if arriving else Call.RESTORE
-    move = _MOVE_HERE if arriving else None
-    found = worker_client.ask(worker_client.request(call, tuple(ids), move=move), say=_ignore)
+    found = worker_client.ask(worker_client.request(call, tuple(ids)), say=_ignore)
     if found.error is not None:
         raise GuardianError("the worker refused", found.error[1])
     return [Result.from_json(item) for item in found.results]
