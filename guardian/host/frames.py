@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import fcntl
 import json
 import os
 import select
+import stat
 import struct
 import threading
 import time
@@ -40,6 +42,7 @@ class Output:
         self._descriptor = descriptor
         self._passed = passed
         self._lock = threading.RLock()
+        widen(descriptor)
 
     def message(self, data: Mapping[str, Any]) -> None:
         """One message; raises LinkLost."""
@@ -145,6 +148,7 @@ class Input:
         self.descriptor = descriptor
         self._limit = 0.0
         self._buffer = memoryview(bytearray(_PORTION))
+        self._splices = widen(descriptor)
 
     def message(self, *, limit: float) -> dict[str, Any]:
         """The next message; raises LinkLost at the end, or where nothing comes for `limit` seconds, and BadInput."""
@@ -168,25 +172,34 @@ class Input:
     def to_file(self, path: Path, *, limit: float) -> int:
         """Write the stream whose head was the last message into a new file, mode 0600; returns its length."""
         self._limit = limit
-        length = begun = 0
+        length = 0
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
-        try:
+        with contextlib.closing(_Target(os.open(path, flags, 0o600))) as target:
             while size := self._piece_size():
                 length += size
-                # One buffer for all of it: pages of memory come by here, a gigabyte of them.
                 while size:
-                    rest = self._buffer[: self._some(self._buffer[:size])]
-                    size -= len(rest)
-                    while rest:
-                        rest = rest[os.write(descriptor, rest) :]
-                if length - begun >= _WRITE_OUT:
-                    # It has to be on the disk before long: what is there already need not be waited for then.
-                    _begin_writing(descriptor)
-                    begun = length
-        finally:
-            os.close(descriptor)
+                    size -= self._into(target, size)
+                target.write_out(length)
         return length
+
+    def _into(self, target: _Target, size: int) -> int:
+        """Write what is there, at most `size` bytes, into a file: gigabytes of memory come by here."""
+        if self._splices:
+            self._wait()
+            try:
+                if done := os.splice(self.descriptor, target.descriptor, size):
+                    return done
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                self._splices = False
+            else:
+                raise LinkLost("the other host is gone")
+        rest = self._buffer[: self._some(self._buffer[:size])]
+        size = len(rest)
+        while rest:
+            rest = rest[os.write(target.descriptor, rest) :]
+        return size
 
     def _piece_size(self) -> int:
         """Bytes of the next piece of a stream, 0 at its end."""
@@ -215,8 +228,7 @@ class Input:
 
     def _some(self, into: memoryview) -> int:
         """Read at least one byte; returns how many."""
-        if not select.select([self.descriptor], [], [], self._limit)[0]:
-            raise LinkLost("the other host says nothing", f"for {self._limit:.0f} s")
+        self._wait()
         try:
             got = os.readv(self.descriptor, [into])
         except OSError as error:
@@ -224,6 +236,41 @@ class Input:
         if not got:
             raise LinkLost("the other host is gone")
         return got
+
+    def _wait(self) -> None:
+        if not select.select([self.descriptor], [], [], self._limit)[0]:
+            raise LinkLost("the other host says nothing", f"for {self._limit:.0f} s")
+
+
+class _Target:
+    """A file on its way in. It has to be on the disk before long: what is there already need not be waited for then."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self._begun = 0
+        self._thread: threading.Thread | None = None
+
+    def write_out(self, length: int) -> None:
+        """So much is there: have the kernel begin to write it, in a thread, for where the disk is slow that blocks."""
+        if length - self._begun < _WRITE_OUT or (self._thread is not None and self._thread.is_alive()):
+            return
+        self._begun = length
+        self._thread = threading.Thread(target=_begin_writing, args=(self.descriptor,))
+        self._thread.start()
+
+    def close(self) -> None:
+        if self._thread is not None:
+            self._thread.join()
+        os.close(self.descriptor)
+
+
+def widen(descriptor: int) -> bool:
+    """Have a pipe hold a portion, not 16 pages: fewer turns between its two ends. Returns whether it is a pipe."""
+    if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        return False
+    with contextlib.suppress(OSError):  # the user may have no more such pipes (fs.pipe-user-pages-soft)
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PORTION)
+    return True
 
 
 _SYNC_FILE_RANGE_WRITE = 2

@@ -131,7 +131,7 @@ def database_image() -> Recipe:
         name="database",
         suite="trixie",
         variant="minbase",
-        packages=("postgresql", "postgresql-contrib", "locales-all"),
+        packages=("postgresql", "locales-all"),
     )
 
 
