@@ -16,7 +16,7 @@ from guardian.faces import worker_client
 from guardian.faces.asking import tell
 from guardian.faces.configuration import load_config
 from guardian.faces.jobs import Call, Move, Status, status_of
-from guardian.faces.worker_client import Conversation
+from guardian.faces.worker_client import Conversation, WorkerUnavailable
 from guardian.host import criu_cpu
 from guardian.host.docker_engine import Engine
 from guardian.host.frames import Input, LinkLost, Output, Progress
@@ -29,6 +29,7 @@ from guardian.model.outcome import Result
 from guardian.model.wording import escaped
 from guardian.work import arriving, departing, guarded
 from guardian.work.checkpoint import line
+from guardian.work.coming import COMPLETE
 from guardian.work.departing import Arrived, Departing, Refused, Undecided
 from guardian.work.host import Host
 from guardian.work.passenger import Passenger
@@ -36,6 +37,7 @@ from guardian.work.passenger import Passenger
 _PROJECT = "com.docker.compose.project"
 _FIRST_WORD = 600.0
 """Seconds for the source to count what it offers."""
+_TURN = 60.0
 _REFUSALS = (BadInput, CannotSave, UnknownContainer, Refused)
 
 
@@ -241,10 +243,10 @@ def _receive(options: argparse.Namespace) -> int:
     with _told(output):
         if "resolve" in first:
             moved = first.get("verdict") == "commit"
-            results = arriving.resolve(host, move_id(first["resolve"]), moved=moved, restore=_restore)
+            results = arriving.resolve(host, move_id(first["resolve"]), moved=moved, worker=_Worker())
             output.message({"done": True, "results": [result.to_json() for result in results]})
         else:
-            arriving.receive(host, first, (incoming, output), _restore)
+            arriving.receive(host, first, (incoming, output), _Worker())
     return Status.DONE
 
 
@@ -259,13 +261,47 @@ def _told(output: Output) -> Iterator[None]:
         raise
 
 
-def _restore(ids: Sequence[str], *, arriving: bool) -> list[Result]:
-    """Ask the worker."""
-    call = Call.ARRIVE if arriving else Call.RESTORE
-    found = worker_client.ask(worker_client.request(call, tuple(ids)), say=_ignore)
-    if found.error is not None:
-        raise GuardianError("the worker refused", found.error[1])
-    return [Result.from_json(item) for item in found.results]
+class _Worker:
+    """Asked over its socket."""
+
+    def restore(self, ids: Sequence[str]) -> list[Result]:
+        """What became of each container; raises GuardianError."""
+        found = worker_client.ask(worker_client.request(Call.RESTORE, tuple(ids)), say=_ignore)
+        if found.error is not None:
+            raise GuardianError("the worker refused", found.error[1])
+        return [Result.from_json(item) for item in found.results]
+
+    def arrive(self, ids: Sequence[str]) -> _Restoring:
+        """Have containers started whose images are still coming; raises WorkerUnavailable."""
+        return _Restoring(Conversation(worker_client.request(Call.ARRIVE, tuple(ids))))
+
+
+class _Restoring:
+    """The worker's call `arrive` (work/coming)."""
+
+    def __init__(self, talk: Conversation) -> None:
+        self._talk = talk
+
+    def complete(self) -> None:
+        """The images are there; raises WorkerUnavailable."""
+        self._talk.tell({"word": COMPLETE})
+
+    def give_up(self) -> None:
+        """They will never be."""
+        with contextlib.suppress(WorkerUnavailable):
+            self._talk.tell({"word": "void"})
+
+    def results(self) -> list[Result]:
+        """Wait for the end; raises GuardianError."""
+        while "done" not in (said := self._talk.hear(_TURN)):
+            pass
+        if said.get("error"):
+            raise GuardianError("the worker refused", str(said["error"]["text"]))
+        return [Result.from_json(item) for item in said["results"]]
+
+    def close(self) -> None:
+        """Nobody listens any more."""
+        self._talk.close()
 
 
 def _ignore(_text: str) -> None:

@@ -29,6 +29,7 @@ from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Purpose
 from guardian.work import checkpoints, engine_cycle, guarded, peers, pending, recover, release, retention
 from guardian.work.checkpoint import checkpoint, goes_on
+from guardian.work.coming import Coming
 from guardian.work.departure import Departure
 from guardian.work.hashing import Hashing
 from guardian.work.host import Budget, Claims, Host
@@ -265,7 +266,9 @@ class Worker:
             ids = [item.id for item in chosen]
             ready, results = pending.sort_out(self._host, containers, ids, say=caller.say, arriving=True)
             alone = build([], [])  # they stood still together: nobody waits for anybody
-            return results + restore(self._host, alone, ready, stopping=self._stopping, say=caller.say)
+            return results + restore(
+                self._host, alone, ready, stopping=self._stopping, say=caller.say, coming=Coming(caller)
+            )
 
     def _remove(self, request: Request, caller: Caller) -> list[Result]:
         if not request.containers:

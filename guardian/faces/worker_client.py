@@ -123,11 +123,15 @@ class Conversation:
         line, _, self._waiting = self._waiting.partition(b"\n")
         return dict(json.loads(line))
 
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        self.close()
 
 
 def ask(line: bytes, *, say: Callable[[str], None]) -> Answer:

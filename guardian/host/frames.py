@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from guardian.host.tree import Write
 from guardian.model.errors import BadInput, GuardianError
@@ -169,18 +169,18 @@ class Input:
         self._limit = limit
         return Stream(self._piece)
 
-    def to_file(self, path: Path, *, limit: float) -> int:
-        """Write the stream whose head was the last message into a new file, mode 0600; returns its length."""
+    def to_file(self, path: Path, *, limit: float, passed: Callable[[int], None] = lambda _: None) -> None:
+        """Write the stream whose head was the last message into a new file, mode 0600; `passed` is told of bytes."""
         self._limit = limit
         length = 0
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with contextlib.closing(_Target(os.open(path, flags, 0o600))) as target:
             while size := self._piece_size():
                 length += size
+                passed(size)
                 while size:
                     size -= self._into(target, size)
                 target.write_out(length)
-        return length
 
     def _into(self, target: _Target, size: int) -> int:
         """Write what is there, at most `size` bytes, into a file: gigabytes of memory come by here."""
@@ -338,3 +338,24 @@ class Progress:
         left = max(0, self._expected - self.bytes)
         text = f"{self.bytes / (1 << 20):.0f} MiB, {rate / (1 << 20):.0f} MiB/s"
         return f"{text}, {left / rate:.0f} s left" if left and rate else text
+
+
+class Pace:
+    """How the bytes of something come whose size is known roughly."""
+
+    _SETTLED: ClassVar[float] = 0.5
+    """Seconds after which a rate tells something."""
+
+    def __init__(self, expected: int, *, ahead: float) -> None:
+        self._expected = expected
+        self._ahead = ahead
+        self._begun = 0.0
+        self._got = 0
+
+    def nearly(self, size: int) -> bool:
+        """So many bytes more are about to come: whether the rest will take no more than `ahead` seconds."""
+        now = time.monotonic()
+        self._begun = self._begun or now
+        rate = self._got / max(now - self._begun, self._SETTLED)
+        self._got += size
+        return self._expected - self._got <= rate * self._ahead

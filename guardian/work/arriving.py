@@ -25,19 +25,19 @@ from typing import Any, Protocol
 
 from guardian.host import archive_reader, gate, tree_put
 from guardian.host.docker_arrivals import Arrivals
-from guardian.host.frames import Input, LinkLost, Output
+from guardian.host.frames import Input, LinkLost, Output, Pace
 from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
 from guardian.model import archive
 from guardian.model.archive import Volume
-from guardian.model.container import Container
 from guardian.model.errors import BadInput, GuardianError
 from guardian.model.move import Offer
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import State
 from guardian.work import rebuild, reception, welcome
 from guardian.work.arrival import Arrival
-from guardian.work.awaiting import Awaiting
+from guardian.work.awaiting import Awaiting, Restoring
+from guardian.work.guest import Guest
 from guardian.work.host import Host
 from guardian.work.reception import Reception
 from guardian.work.welcome import Welcome
@@ -46,58 +46,31 @@ log = logging.getLogger("guardian.move")
 
 SILENCE = 600.0
 """Seconds without a word of the source after which it counts as gone."""
+_AHEAD = 2.0
+"""Seconds before the last of the images that dockerd is asked to start: it takes a third of a second, and its turn."""
 _RESULT_LIMIT = 60.0
 _LOOK_AGAIN = 0.1
 _STREAMED = frozenset({archive.RECORD, archive.PROOF, archive.CONNECTIONS})
 
 
-class Restore(Protocol):
-    """How the worker is asked; `arriving`: up to where they could run, then their scripts wait for the word."""
+class Worker(Protocol):
+    """How the worker is asked."""
 
-    def __call__(self, ids: Sequence[str], *, arriving: bool) -> list[Result]:
+    def restore(self, ids: Sequence[str]) -> list[Result]:
         """Returns what became of each container."""
 
-
-class Guest:
-    """One container on its way in."""
-
-    def __init__(self, arrival: Arrival) -> None:
-        self.arrival = arrival
-        self.deleted: list[str] = []
-        self._container: Container | None = None
-        self._checkpoint: Checkpoint | None = None
-
-    @property
-    def container(self) -> Container:
-        """The container that was made for it; raises BadInput before."""
-        if self._container is None:
-            raise BadInput("the other host says things in the wrong order")
-        return self._container
-
-    @container.setter
-    def container(self, made: Container) -> None:
-        self._container = made
-
-    @property
-    def checkpoint(self) -> Checkpoint:
-        """Its checkpoint here; raises BadInput before there is one."""
-        if self._checkpoint is None:
-            raise BadInput("the other host says things in the wrong order")
-        return self._checkpoint
-
-    @checkpoint.setter
-    def checkpoint(self, made: Checkpoint) -> None:
-        self._checkpoint = made
+    def arrive(self, ids: Sequence[str]) -> Restoring:
+        """Restore once the images are there, up to where they could run: then their scripts wait for the word."""
 
 
-def receive(host: Host, offered: Mapping[str, Any], link: tuple[Input, Output], restore: Restore) -> None:
+def receive(host: Host, offered: Mapping[str, Any], link: tuple[Input, Output], worker: Worker) -> None:
     """Serve one source to its end; raises GuardianError where it could not be told."""
     offer = Offer.from_json(offered)
     reception.sweep(host)
     coming = Reception(host, offer.move)
     with coming.open(), contextlib.closing(Arrivals()) as engine:
         try:
-            _Arriving(host, offer, coming, engine, link, restore).run()
+            _Arriving(host, offer, coming, engine, link, worker).run()
         finally:
             shutil.rmtree(coming.staging, ignore_errors=True)
 
@@ -112,18 +85,26 @@ class _Arriving:
         coming: Reception,
         engine: Arrivals,
         link: tuple[Input, Output],
-        restore: Restore,
+        worker: Worker,
     ) -> None:
         self._host = host
         self._offer = offer
         self._coming = coming
         self._engine = engine
         self._input, self._output = link
-        self._restore = restore
+        self._worker = worker
         self._guests: list[Guest] = []
+        self._folders: list[Path] = []
+        """Where the files of the containers are."""
+        self._awaiting = Awaiting(self._input)
+        self._pace = Pace(sum(item.size.memory for item in offer.members), ahead=_AHEAD)
 
     def run(self) -> None:
         """From the offer to the end."""
+        with self._awaiting:
+            self._run()
+
+    def _run(self) -> None:
         try:
             found = welcome.look(self._host, self._engine, self._offer, self._coming.staging)
             self._guests = [Guest(arrival) for arrival in found.guests]
@@ -146,6 +127,7 @@ class _Arriving:
 
     def _fail(self, error: Exception) -> None:
         """Before the vote everything is taken back, and the source goes on."""
+        self._awaiting.let_go()
         log.warning("a move from %s came to nothing: %s", self._offer.host, error)
         self._coming.take_back(self._engine)
         with contextlib.suppress(LinkLost):
@@ -156,13 +138,14 @@ class _Arriving:
         while True:
             said = self._input.message(limit=SILENCE)
             if said.get("void"):
+                self._awaiting.let_go()
                 self._coming.take_back(self._engine)
                 return 0.0
             if said.get("make"):
                 self._make(found)
                 self._output.message({"made": True})
             elif said.get("ahead"):
-                rebuild.sync_folders(self._folders())  # so that little is left for the standstill
+                rebuild.sync_folders(self._folders)  # so that little is left for the standstill
                 self._output.message({"ahead": True})
             elif said.get("complete"):
                 return float(said["limit"])
@@ -171,7 +154,9 @@ class _Arriving:
 
     def _take_stream(self, said: Mapping[str, Any]) -> None:
         if said.get("stream") == "file":
-            self._input.to_file(self._file(said), limit=SILENCE)
+            is_image = str(said.get("name")).startswith(archive.IMAGES)
+            passed = self._image_comes if is_image else lambda _: None
+            self._input.to_file(self._file(said), limit=SILENCE, passed=passed)
             return
         stream = self._input.stream(limit=SILENCE)
         kind = said.get("stream")
@@ -217,6 +202,18 @@ class _Arriving:
                 return Path(mount.source)
         raise BadInput(f"the volume {volume.name} is not there")
 
+    def _image_comes(self, size: int) -> None:
+        """Have the containers started when little of their memory is missing, so that CRIU need not wait for dockerd.
+
+        No earlier: `docker inspect` of a container that is being started waits until it is.
+        """
+        if all(guest.files_are_there() for guest in self._guests) and self._pace.nearly(size):
+            self._begin()
+
+    def _begin(self) -> None:
+        if not self._awaiting.begun:
+            self._awaiting.begin(self._settle_in, self._worker.arrive)
+
     def _file(self, said: Mapping[str, Any]) -> Path:
         guest, name = self._guest(said), str(said.get("name"))
         if not archive.is_name(name) or not (name.startswith(archive.IMAGES) or name in _STREAMED):
@@ -251,13 +248,11 @@ class _Arriving:
                 lambda made: self._coming.intend("container", made),
             )
             gate.hold_arriving(guest.container.id, self._coming.folder)
-        for place in {self._volume_place(guest, item) for guest, item in self._volumes()}:
+        volumes = {self._volume_place(guest, item) for guest, item in self._volumes()}
+        for place in volumes:
             tree_put.clear(place)
-
-    def _folders(self) -> list[Path]:
-        """Where the files of the containers are."""
-        layers = [self._engine.upper(guest.container.id) for guest in self._guests]
-        return [*layers, *(self._volume_place(guest, item) for guest, item in self._volumes())]
+        # Now: dockerd says nothing of a container that it is starting.
+        self._folders = [*volumes, *(self._engine.upper(guest.container.id) for guest in self._guests)]
 
     def _volumes(self) -> Iterator[tuple[Guest, Volume]]:
         for guest in self._guests:
@@ -278,39 +273,40 @@ class _Arriving:
 
     def _decide(self, limit: float) -> None:
         """Restore up to where they could run, say so, and do what the source then says."""
-        ids: list[str] = []
+        awaiting = self._awaiting
+        self._begin()
         try:
-            for guest in self._guests:
-                self._settle_in(guest)
-                ids.append(guest.container.id)
+            problem = awaiting.complete(self._take_images, self._folders) or awaiting.until_proven(limit)
         except (GuardianError, OSError, LookupError, TypeError, ValueError) as error:
-            self._fail(error)
+            problem = str(error)
+        if problem:
+            self._fail(GuardianError("it could not be restored here", problem))
             return
-        checkpoints = [guest.checkpoint for guest in self._guests]
-        with Awaiting(checkpoints, self._input, limit=limit) as awaiting:
-            awaiting.begin(lambda: self._restore(ids, arriving=True), self._folders())
-            problem = awaiting.until_proven()
-            if problem:
-                awaiting.let_go()
-                self._fail(GuardianError("it could not be restored here", problem))
-                return
-            self._coming.vote()
-            try:
-                self._output.message({"proven": True})
-                moved = awaiting.word()
-            except LinkLost as error:
-                awaiting.let_go()
-                log.warning("move %s: %s; it is undecided, what is here waits, held", self._offer.move, error)
-                return
-            if not moved:
-                awaiting.let_go()
-                self._coming.take_back(self._engine)
-                return
-            results = awaiting.go()
-        self._end(results)
+        self._coming.vote()
+        try:
+            self._output.message({"proven": True})
+            moved = awaiting.word(limit)
+        except LinkLost as error:
+            awaiting.let_go()
+            log.warning("move %s: %s; it is undecided, what is here waits, held", self._offer.move, error)
+            return
+        if not moved:
+            awaiting.let_go()
+            self._coming.take_back(self._engine)
+            return
+        self._end(awaiting.go())
 
-    def _settle_in(self, guest: Guest) -> None:
-        """The writable layer is whole, the images are there: a checkpoint like any other, which waits for a word."""
+    def _take_images(self) -> None:
+        for guest in self._guests:
+            rebuild.take_images(guest.checkpoint, guest.arrival)
+
+    def _settle_in(self) -> list[Checkpoint]:
+        for guest in self._guests:
+            self._make_checkpoint(guest)
+        return [guest.checkpoint for guest in self._guests]
+
+    def _make_checkpoint(self, guest: Guest) -> None:
+        """The writable layer is whole: a checkpoint like any other, but for its images, which waits for a word."""
         arrival = guest.arrival
         upper = self._engine.upper(guest.container.id)
         tree_put.hide(guest.deleted, upper)
@@ -342,7 +338,7 @@ class _Arriving:
         ended += [found for item in late if not item.restorable() and (found := _result(item))]
         waiting = [item.container_id for item in late if item.restorable()]
         if waiting:
-            ended += self._restore(waiting, arriving=False)
+            ended += self._worker.restore(waiting)
         self._coming.finish(self._engine)
         with contextlib.suppress(LinkLost):
             self._output.message({"done": True, "results": [result.to_json() for result in ended]})
@@ -371,7 +367,7 @@ def _paths(value: object) -> list[str]:
     return value
 
 
-def resolve(host: Host, move: str, *, moved: bool, restore: Restore) -> list[Result]:
+def resolve(host: Host, move: str, *, moved: bool, worker: Worker) -> list[Result]:
     """The source's word about a move that was left undecided here; returns what became of the containers."""
     found = [item for item in host.ledger.travelling(move) if item.undecided() and item.intact()]
     coming = Reception(host, move)
@@ -381,6 +377,6 @@ def resolve(host: Host, move: str, *, moved: bool, restore: Restore) -> list[Res
             return []
         for checkpoint in found:
             checkpoint.mark(State.ARRIVED)
-        results = restore([item.container_id for item in found], arriving=False) if found else []
+        results = worker.restore([item.container_id for item in found]) if found else []
         coming.finish(engine)
         return results

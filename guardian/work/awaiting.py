@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self
+from typing import ClassVar, Protocol, Self
 
 from guardian.host import paths
 from guardian.host.frames import Input, LinkLost
@@ -27,23 +27,40 @@ log = logging.getLogger("guardian.move")
 _PROVEN = b"proven\n"
 
 
+class Restoring(Protocol):
+    """Starts that the worker was asked for, and that wait for their images."""
+
+    def complete(self) -> None:
+        """The images are there; raises GuardianError where the worker is gone."""
+
+    def give_up(self) -> None:
+        """They will never be: end the starts. Means nothing once they are complete."""
+
+    def results(self) -> list[Result]:
+        """Wait for what became of each container; raises GuardianError."""
+
+    def close(self) -> None:
+        """Nobody listens any more."""
+
+
 class Awaiting:
-    """The scripts of one move's members, in the order in which they are to run. A context manager."""
+    """The restores of one move's members, in the order in which they are to run. A context manager."""
 
     SCRIPT_LIMIT: ClassVar[int] = 60
     """Seconds that a script waits once it has proven: the source has only to commit. Then the image waits instead."""
 
-    def __init__(self, checkpoints: Sequence[Checkpoint], link: Input, *, limit: float) -> None:
-        self._checkpoints = checkpoints
+    def __init__(self, link: Input) -> None:
+        self._checkpoints: Sequence[Checkpoint] = ()
         self._link = link
-        self._limit = limit
         self._scripts: dict[str, socket.socket] = {}
         self._results: list[Result] = []
         self._problem = ""
+        self._restoring: Restoring | None = None
+        self._begun = threading.Event()
         self._threads: list[threading.Thread] = []
         self._stack = contextlib.ExitStack()
         self._ended, self._ends = os.pipe2(os.O_CLOEXEC)
-        self._listening = {item.id: self._stack.enter_context(self._listen(item)) for item in checkpoints}
+        self._listening: dict[str, socket.socket] = {}
 
     @staticmethod
     def socket_of(checkpoint: Checkpoint) -> Path:
@@ -62,16 +79,40 @@ class Awaiting:
             finally:
                 path.unlink(missing_ok=True)
 
-    def begin(self, restore: Callable[[], list[Result]], folders: Iterable[Path]) -> None:
-        """Restore, and beside it write out images and the file systems of folders: all before the vote."""
+    @property
+    def begun(self) -> bool:
+        """Whether `begin` was called."""
+        return bool(self._threads)
+
+    def begin(
+        self, settle: Callable[[], Sequence[Checkpoint]], arrive: Callable[[Sequence[str]], Restoring]
+    ) -> None:
+        """In a thread: make the checkpoints, all but their images, and have the containers started."""
 
         def restoring() -> None:
             try:
-                self._results = restore()
-            except GuardianError as error:
+                self._checkpoints = settle()
+                for item in self._checkpoints:
+                    self._listening[item.id] = self._stack.enter_context(self._listen(item))
+                with contextlib.closing(arrive([item.container_id for item in self._checkpoints])) as asked:
+                    self._restoring = asked
+                    self._begun.set()
+                    self._results = asked.results()
+            except (GuardianError, OSError, LookupError, TypeError, ValueError) as error:
                 self._problem = str(error)
             finally:
+                self._begun.set()
                 os.write(self._ends, b".")
+
+        self._run(restoring)
+
+    def complete(self, take_images: Callable[[], None], folders: Iterable[Path]) -> str:
+        """All that the other host sends is there: restore it, and beside that write it out. Returns what is wrong."""
+        self._begun.wait()
+        if self._restoring is None:
+            return self._problem
+        take_images()
+        self._restoring.complete()
 
         def syncing() -> None:
             try:
@@ -81,13 +122,16 @@ class Awaiting:
             except (GuardianError, OSError) as error:
                 self._problem = str(error)
 
-        self._threads = [threading.Thread(target=task) for task in (restoring, syncing)]
-        for thread in self._threads:
-            thread.start()
+        self._run(syncing)
+        return ""
 
-    def until_proven(self) -> str:
+    def _run(self, task: Callable[[], None]) -> None:
+        self._threads.append(threading.Thread(target=task))
+        self._threads[-1].start()
+
+    def until_proven(self, limit: float) -> str:
         """Wait until all members could run and are on disk; returns why not, where they cannot."""
-        end = time.monotonic() + self._limit
+        end = time.monotonic() + limit
         with selectors.DefaultSelector() as selector:
             selector.register(self._ended, selectors.EVENT_READ)
             selector.register(self._link.descriptor, selectors.EVENT_READ)
@@ -96,7 +140,7 @@ class Awaiting:
             while len(self._scripts) < len(self._checkpoints):
                 found = selector.select(max(0.0, end - time.monotonic()))
                 if not found:
-                    return f"not within {self._limit:.0f} s"
+                    return f"not within {limit:.0f} s"
                 for ready, _ in found:
                     if ready.fd == self._ended:
                         return self._why()
@@ -119,9 +163,9 @@ class Awaiting:
         reasons = [f"{result.name}: {result.reason}" for result in self._results]
         return self._problem or "; ".join(reasons) or "the restore ended"
 
-    def word(self) -> bool:
+    def word(self, limit: float) -> bool:
         """The source's word: whether it has given them up. Raises LinkLost where none comes."""
-        said = self._link.message(limit=self._limit)
+        said = self._link.message(limit=limit)
         if said.get("moved"):
             return True
         if said.get("void"):
@@ -140,6 +184,10 @@ class Awaiting:
 
     def let_go(self) -> None:
         """No word: the scripts fail, CRIU kills what it made, the images stay as they are."""
+        if self.begun:
+            self._begun.wait()
+        if self._restoring is not None:
+            self._restoring.give_up()
         for asking in self._scripts.values():
             asking.close()
         for listening in self._listening.values():

@@ -156,13 +156,21 @@ class Departing:
         return self._follow_up(begun)
 
     def _send_rest(self, talk: Talk) -> None:
-        """While CRIU writes the images: what has changed in the files; then the images, as they grow."""
+        """While CRIU writes the images: what has changed in the files; then the images, as they grow.
+
+        What is no image comes before them: the other host begins its starts while they are still coming.
+        """
         for passenger in self._passengers:
             passenger.second_pass(self._output)
+            folder = self._folder(passenger)
+            self._send(
+                passenger, [(folder / name, member) for name, member in _FILES if (folder / name).exists()]
+            )
         largest = max(self._passengers, key=lambda item: self._offer.members[item.number].size.memory)
         sent = self._follow(largest, talk)
         for passenger in self._passengers:
-            self._send_small(passenger, sent)
+            images = sorted((self._folder(passenger) / "img").iterdir())
+            self._send(passenger, [(path, archive.IMAGES + path.name) for path in images if path not in sent])
 
     def _follow(self, passenger: Passenger, talk: Talk) -> set[Path]:
         """Send the pages of one container while CRIU writes them; returns what was sent once all dumps are complete.
@@ -192,14 +200,7 @@ class Departing:
             raise GuardianError("the move was given up", _why(said))
         return bool(said.get("dumped"))
 
-    def _send_small(self, passenger: Passenger, sent: set[Path]) -> None:
-        folder = self._folder(passenger)
-        files = [(folder / name, member) for name, member in _FILES if (folder / name).exists()]
-        files += [
-            (path, archive.IMAGES + path.name)
-            for path in sorted((folder / "img").iterdir())
-            if path not in sent
-        ]
+    def _send(self, passenger: Passenger, files: Iterable[tuple[Path, str]]) -> None:
         for path, member in files:
             with self._output.file(_file(passenger.number, member), path) as more:
                 more()

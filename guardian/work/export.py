@@ -7,13 +7,11 @@ import dataclasses
 import datetime
 import json
 import os
-import platform
 import stat
 from collections.abc import Mapping
 from typing import Any
 
-from guardian import __version__
-from guardian.host import layer, runc, tree
+from guardian.host import layer, tree
 from guardian.host.archive_writer import ArchiveWriter
 from guardian.host.docker_engine import Engine
 from guardian.host.ledger import Checkpoint
@@ -21,9 +19,10 @@ from guardian.host.record import Record
 from guardian.host.tree import Write
 from guardian.model import archive, podman
 from guardian.model.archive import Manifest, Volume
-from guardian.model.errors import BadInput, GuardianError, UnknownContainer
+from guardian.model.errors import BadInput, GuardianError
 from guardian.model.states import Purpose
 from guardian.work import content, files
+from guardian.work.description import describe
 
 _BESIDE = ((archive.CONNECTIONS, "connections.json"), (archive.PROOF, "proof"))
 _WORK = ("stats-dump", "dump.log")
@@ -86,51 +85,6 @@ def _inspection(checkpoint: Checkpoint, record: Record, engine: Engine) -> dict[
         return dict(json.loads((checkpoint.folder / content.INSPECTION).read_text()))
     except (OSError, ValueError):
         return engine.inspection(record.container.id)
-
-
-def describe(
-    engine: Engine,
-    checkpoint: str,
-    record: Record,
-    inspection: Mapping[str, Any],
-    *,
-    volumes: tuple[Volume, ...],
-    with_image: bool,
-) -> Manifest:
-    """What is said of a checkpoint that goes elsewhere; without members. Raises UnknownContainer without its image."""
-    container = record.container
-    try:
-        image = engine.image(container.image_id)
-    except UnknownContainer:
-        if with_image:
-            raise
-        image = {}
-    host = engine.described()
-    name = str((inspection.get("Config") or {}).get("Image") or "")
-    tags = [str(tag) for tag in image.get("RepoTags") or ()]
-    tags.sort(key=lambda tag: tag not in (name, f"{name}:latest"))
-    return Manifest(
-        checkpoint=checkpoint,
-        container_id=container.id,
-        name=container.name,
-        taken=record.taken,
-        purpose=record.purpose.value,
-        architecture=platform.machine(),
-        kernel=platform.release(),
-        versions={
-            "guardian": __version__,
-            "criu": ".".join(map(str, runc.criu_version())),
-            "runc": runc.version(),
-            "engine": str(host.get("ServerVersion") or ""),
-        },
-        cgroup_driver=str(host.get("CgroupDriver") or ""),
-        image_id=container.image_id,
-        tags=tuple(tags),
-        digests=tuple(str(item) for item in image.get("RepoDigests") or ()),
-        image_included=with_image,
-        volumes=volumes,
-        members=(),
-    )
 
 
 def _metadata(

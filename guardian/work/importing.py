@@ -117,6 +117,7 @@ def _fill(engine: Arrivals, arrival: Arrival, container: Container) -> None:
 def _commit(host: Host, engine: Arrivals, arrival: Arrival, container: Container) -> Checkpoint:
     """Write the checkpoint, hold the container, then decide: until then it is nothing that may be restored."""
     checkpoint = rebuild.checkpoint(host, engine, arrival, container)
+    rebuild.take_images(checkpoint, arrival)
     rebuild.sync(checkpoint)
     gate.hold(container.id, container.name, checkpoint.folder)
     rebuild.complete(checkpoint)

@@ -26,7 +26,7 @@ from guardian.model.move import Offered, Size
 from guardian.model.savable import refusals
 from guardian.model.states import Purpose
 from guardian.work import peers
-from guardian.work.export import describe
+from guardian.work.description import describe
 
 
 @dataclasses.dataclass(frozen=True)

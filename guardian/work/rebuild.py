@@ -65,7 +65,7 @@ def container(
 
 
 def checkpoint(host: Host, engine: Arrivals, arrival: Arrival, made: Container) -> Checkpoint:
-    """A record of the container that was made, with the images that lie in the arrival's folder; not yet complete."""
+    """A record of the container that was made, without its images; not yet complete."""
     old = arrival.record
     record = dataclasses.replace(
         old,
@@ -93,11 +93,15 @@ def checkpoint(host: Host, engine: Arrivals, arrival: Arrival, made: Container) 
     for member, name in ((archive.PROOF, "proof"), (archive.CONNECTIONS, "connections.json")):
         if (arrival.folder / member).exists():
             os.rename(arrival.folder / member, begun.folder / name)
-    images = begun.folder / "img"
+    return begun
+
+
+def take_images(found: Checkpoint, arrival: Arrival) -> None:
+    """Give a checkpoint the images that lie in the arrival's folder."""
+    images = found.folder / "img"
     for name in sorted(os.listdir(arrival.folder / archive.IMAGES)):
         os.rename(arrival.folder / archive.IMAGES / name, images / name)
-    _rename_cgroup(images / "cgroup.img", old.container.id, made.id)
-    return begun
+    _rename_cgroup(images / "cgroup.img", arrival.container.id, found.container_id)
 
 
 def sync(found: Checkpoint) -> None:

@@ -25,6 +25,7 @@ from guardian.model.outcome import Outcome, Result
 from guardian.model.states import State
 from guardian.work import peers, retention
 from guardian.work.checkpoint import line
+from guardian.work.coming import Coming
 from guardian.work.host import Host, Say
 from guardian.work.placeholders import Placeholders
 
@@ -47,13 +48,20 @@ class Pending:
 
 
 def restore(
-    host: Host, graph: Graph, pending: Sequence[Pending], *, stopping: threading.Event, say: Say
+    host: Host,
+    graph: Graph,
+    pending: Sequence[Pending],
+    *,
+    stopping: threading.Event,
+    say: Say,
+    coming: Coming | None = None,
 ) -> list[Result]:
     """Resume the containers; each ends resumed, cold or failed, with its hold lifted. Returns one result for each.
 
-    Once `stopping` is set, or when dockerd goes away, what has not run yet is `skipped` and keeps its hold.
+    Once `stopping` is set, or when dockerd goes away, what has not run yet is `skipped` and keeps its hold. Where the
+    images are still `coming`, dockerd is asked at once, and CRIU once they are there.
     """
-    return _Restore(host, graph, pending, stopping, say).run() if pending else []
+    return _Restore(host, graph, pending, stopping, say, coming).run() if pending else []
 
 
 def waits(container: Container, checkpoint: Checkpoint) -> Result:
@@ -64,8 +72,15 @@ def waits(container: Container, checkpoint: Checkpoint) -> Result:
 
 class _Restore:
     def __init__(
-        self, host: Host, graph: Graph, pending: Sequence[Pending], stopping: threading.Event, say: Say
+        self,
+        host: Host,
+        graph: Graph,
+        pending: Sequence[Pending],
+        stopping: threading.Event,
+        say: Say,
+        coming: Coming | None,
     ) -> None:
+        self._coming = coming
         self._host = host
         self._stopping = stopping
         self._graph = graph
@@ -87,7 +102,7 @@ class _Restore:
                         continue
                     item = self._pending[container_id]
                     placeholders.make_way(item.record, item.checkpoint)
-                    one = _Start(self._host, item, self._come_back)
+                    one = _Start(self._host, item, self._come_back, self._coming)
                     one.begin()
                     # Whoever comes next takes the next address: only a dockerd that hangs may cost the order.
                     announcements.wait(container_id, one.ended, limit=self._left())
@@ -158,12 +173,15 @@ class _Restore:
 class _Start:
     """One container's `docker start` with a ticket. `ended` is a descriptor, readable when dockerd has answered."""
 
-    def __init__(self, host: Host, pending: Pending, come_back: Callable[[], set[str]]) -> None:
+    def __init__(
+        self, host: Host, pending: Pending, come_back: Callable[[], set[str]], coming: Coming | None
+    ) -> None:
         self.container = pending.container
         self._host = host
         self._checkpoint = pending.checkpoint
         self._record = pending.record
         self._come_back = come_back
+        self._coming = coming
         self._error = ""
         self._engine_gone = False
         self._begun = time.monotonic()
@@ -250,11 +268,16 @@ class _Start:
         )
         configuration = criu_config.restore(skip_lock=runc.network_lock_skip(), close_connections=close)
         durable.write(self._checkpoint.folder / "restore.conf", configuration)
-        if not self._error:
+        complete = self._coming is None or self._coming.complete()
+        if not self._error and complete:
             self._checkpoint.mark(State.RESTORING)
         while self._thread.is_alive():
             # Again and again: dockerd may not have come to `create` yet, and then there is no gate to open.
-            gate.open_gate(self.container.id)
+            if complete:
+                gate.open_gate(self.container.id)
+            else:
+                gate.withdraw(self.container.id)
+                gate.clear_holder(self.container.id)
             self._thread.join(_GATE_INTERVAL)
         os.close(self.ended)
         return said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from guardian.host.frames import Input, LinkLost, Output, Progress
+from guardian.host.frames import Input, LinkLost, Output, Pace, Progress
 from guardian.model.errors import BadInput, GuardianError
 
 
@@ -69,7 +70,9 @@ def test_a_file_that_grows_is_sent_to_its_end(pipe: tuple[int, int], tmp_path: P
         assert more() == 3
     incoming = Input(pipe[0])
     assert incoming.message(limit=1) == {"name": "x"}
-    assert incoming.to_file(target, limit=1) == 6
+    came: list[int] = []
+    incoming.to_file(target, limit=1, passed=came.append)
+    assert sum(came) == 6
     assert target.read_bytes() == b"onetwo"
     assert target.stat().st_mode & 0o777 == 0o600
     assert sum(passed) > 6
@@ -158,6 +161,40 @@ def test_a_file_is_never_replaced(pipe: tuple[int, int], tmp_path: Path) -> None
     with pytest.raises(FileExistsError):
         incoming.to_file(tmp_path / "there", limit=1)
     assert (tmp_path / "there").read_text() == "old"
+
+
+def test_a_file_comes_whole_over_a_pipe_and_over_a_socket(pipe: tuple[int, int], tmp_path: Path) -> None:
+    """sshd gives a pipe or a socket, by how it was built; only one of them can be spliced."""
+    data = os.urandom((3 << 20) + 5)
+    here, there = socket.socketpair()
+    with here, there:
+        for number, (reading, writing) in enumerate((pipe, (here.fileno(), there.fileno()))):
+            source = tmp_path / f"source{number}"
+            source.write_bytes(data)
+            incoming = Input(reading)
+
+            def send(source: Path = source, writing: int = writing) -> None:
+                with Output(writing).file({}, source) as more:
+                    more()
+
+            sending = threading.Thread(target=send)
+            sending.start()
+            incoming.message(limit=5)
+            incoming.to_file(tmp_path / f"target{number}", limit=5)
+            sending.join()
+            assert (tmp_path / f"target{number}").read_bytes() == data
+
+
+def test_little_is_left_by_the_rate_at_which_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("guardian.host.frames.time.monotonic", lambda: now[0])
+    pace = Pace(1000, ahead=2.0)
+    found = []
+    for _ in range(10):
+        found.append(pace.nearly(100))
+        now[0] += 1.0
+    # 100 a second: with 200 left it is two seconds.
+    assert found == [False] * 7 + [True] * 3
 
 
 def test_progress_says_bytes_rate_and_time_left() -> None:
