@@ -9,11 +9,12 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from guardian import __version__
 from guardian.faces import worker_client
 from guardian.faces.asking import tell
+from guardian.faces.cli_migrate import remote_command
 from guardian.faces.configuration import load_config
 from guardian.faces.jobs import Call, Move, Status, status_of
 from guardian.faces.worker_client import Conversation, WorkerUnavailable
@@ -41,49 +42,65 @@ _TURN = 60.0
 _REFUSALS = (BadInput, CannotSave, UnknownContainer, Refused)
 
 
-def run(name: str, options: argparse.Namespace) -> int:
-    """Run one command; errors on standard error, the exit status as of all commands."""
+def migrate(remote: Remote, options: argparse.Namespace) -> int:
+    """Move containers over a link that is being made; errors on standard error, the exit status as of all commands."""
+    return _run(lambda: _migrate(remote, options), json_wanted=options.json)
+
+
+def resolve(options: argparse.Namespace) -> int:
+    """Finish moves that were left undecided."""
+    return _run(lambda: _resolve(options), json_wanted=options.json)
+
+
+def receive(options: argparse.Namespace) -> int:
+    """The other end, started by ssh: standard input and output are the link."""
+    return _run(lambda: _receive(options), json_wanted=False)
+
+
+def _run(command: Callable[[], int], *, json_wanted: bool) -> int:
     try:
-        return _migrate(options) if name == "migrate" else _receive(options)
+        return command()
     except Refused as error:
         for problem in error.problems:
             print(f"guardianctl: {escaped(problem)}", file=sys.stderr)
-        tell(error, json_wanted=name == "migrate" and options.json)
+        tell(error, json_wanted=json_wanted)
         return Status.REFUSED
     except (GuardianError, OSError) as error:
         print(f"guardianctl: {escaped(str(error))}", file=sys.stderr)
-        tell(error, json_wanted=name == "migrate" and options.json)
+        tell(error, json_wanted=json_wanted)
         return Status.REFUSED if isinstance(error, _REFUSALS) else Status.FAILED
 
 
-def _migrate(options: argparse.Namespace) -> int:
-    *names, host = options.names
-    if options.resolve:
-        return _resolve(host, names, options)
+def _migrate(remote: Remote, options: argparse.Namespace) -> int:
+    say = _Sayer(options)
     with contextlib.closing(Engine(limit=120.0)) as engine:
-        chosen = _chosen(engine, names, options.compose)
-        if options.name and len(chosen) != 1:
-            raise BadInput("another name is for one container")
-        passengers = [Passenger(number, container) for number, container in enumerate(chosen)]
-        say = _Sayer(options)
-        progress = Progress(say.progress, every=0.2 if sys.stderr.isatty() else 5.0)
-        # Begun before the offer is put together: both take their time, the other host's Python most of all.
-        with Remote(host, _command(options), progress, batch=options.batch) as remote:
-            try:
-                offer = _offer(engine, passengers, options)
-                there, group = engine.containers(), {container.name for container in chosen}
-                for passenger in passengers:
-                    if told := passenger.losses(there, group):
-                        say(told)
-                return _move(remote, offer, passengers, engine, options, say, progress)
-            except LinkLost as error:
-                _say_who_goes_on(engine, passengers, say)
-                raise remote.why(error) from error
-            except (Refused, Undecided):
-                raise
-            except (GuardianError, KeyboardInterrupt):
-                _say_who_goes_on(engine, passengers, say)
-                raise
+        try:
+            passengers = _passengers(engine, options)
+        except BaseException:
+            remote.hang_up()
+            raise
+        try:
+            offer = _offer(engine, passengers, options)
+            there, group = engine.containers(), {item.container.name for item in passengers}
+            for passenger in passengers:
+                if told := passenger.losses(there, group):
+                    say(told)
+            return _move(remote, offer, passengers, engine, options, say)
+        except LinkLost as error:
+            _say_who_goes_on(engine, passengers, say)
+            raise remote.why(error) from error
+        except (Refused, Undecided):
+            raise
+        except (GuardianError, KeyboardInterrupt):
+            _say_who_goes_on(engine, passengers, say)
+            raise
+
+
+def _passengers(engine: Engine, options: argparse.Namespace) -> list[Passenger]:
+    chosen = _chosen(engine, options.names[:-1], options.compose)
+    if options.name and len(chosen) != 1:
+        raise BadInput("another name is for one container")
+    return [Passenger(number, container) for number, container in enumerate(chosen)]
 
 
 def _say_who_goes_on(engine: Engine, passengers: Sequence[Passenger], say: _Sayer) -> None:
@@ -123,10 +140,6 @@ def _chosen(engine: Engine, names: Sequence[str], projects: Sequence[str]) -> li
     return [known[container_id] for container_id in order if container_id in wanted]
 
 
-def _command(options: argparse.Namespace) -> list[str]:
-    return [*(["sudo", "-n"] if options.sudo else []), "guardianctl", "receive", str(PROTOCOL)]
-
-
 def _move(
     remote: Remote,
     offer: Offer,
@@ -134,8 +147,9 @@ def _move(
     engine: Engine,
     options: argparse.Namespace,
     say: _Sayer,
-    progress: Progress,
 ) -> int:
+    progress = Progress(say.progress, every=0.2 if sys.stderr.isatty() else 5.0)
+    remote.link[1].passed = progress.passed
     going = Departing(offer, passengers, remote.link, say, progress)
     images = going.offered()
     if options.check:
@@ -184,8 +198,9 @@ class _Sayer:
             print(f"  {text}      " if end == "\r" else text, end=end, file=sys.stderr, flush=True)
 
 
-def _resolve(host: str, names: Sequence[str], options: argparse.Namespace) -> int:
+def _resolve(options: argparse.Namespace) -> int:
     """Tell the other host what was decided here, for each move to it that is open."""
+    *names, host = options.names
     ledger = Host.of(load_config()).ledger
     found: dict[str, list[Checkpoint]] = {}
     for checkpoint in ledger.all():
@@ -210,7 +225,7 @@ def _resolve(host: str, names: Sequence[str], options: argparse.Namespace) -> in
     for move, checkpoints in found.items():
         verdict = checkpoints[0].verdict()
         assert verdict is not None
-        with Remote(host, _command(options), batch=options.batch) as remote:
+        with Remote(host, remote_command(options), batch=options.batch) as remote:
             incoming, output = remote.link
             try:
                 output.message({"resolve": move, "verdict": verdict.value})
@@ -230,7 +245,6 @@ def _resolve(host: str, names: Sequence[str], options: argparse.Namespace) -> in
 
 
 def _receive(options: argparse.Namespace) -> int:
-    """The other end, started by ssh: standard input and output are the link."""
     logging.basicConfig(level=logging.INFO, format="guardianctl: %(message)s", stream=sys.stderr)
     if options.protocol != PROTOCOL:
         raise BadInput(

@@ -39,8 +39,9 @@ class Output:
     """The end of a pipe that is written to. Thread-safe for messages; a stream has it alone until it ends."""
 
     def __init__(self, descriptor: int, passed: Callable[[int], None] = lambda _: None) -> None:
+        """`passed` is told of bytes, once they are on their way."""
         self._descriptor = descriptor
-        self._passed = passed
+        self.passed = passed
         self._lock = threading.RLock()
         widen(descriptor)
 
@@ -82,7 +83,7 @@ class Output:
                 while size := min(source.left(), _PORTION):
                     self._head(b"D", size)
                     source.send(self._descriptor, size)
-                    self._passed(size)
+                    self.passed(size)
                     sent += size
                 return sent
 
@@ -91,7 +92,7 @@ class Output:
     def _frame(self, kind: bytes, data: bytes) -> None:
         self._head(kind, len(data))
         self._all(data)
-        self._passed(len(data))
+        self.passed(len(data))
 
     def _head(self, kind: bytes, size: int) -> None:
         self._all(_HEAD.pack(kind, size))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from guardian.host.frames import Input, LinkLost, Output, Progress
+from guardian.host.frames import Input, LinkLost, Output
 from guardian.model.errors import BadInput, GuardianError
 
 _ALIVE = ("-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=6")
@@ -21,9 +21,7 @@ _NO_PROGRAM = (126, 127)
 class Remote:
     """guardianctl on another host, asked over ssh. A context manager; ssh's own words go to standard error."""
 
-    def __init__(
-        self, host: str, command: Sequence[str], progress: Progress | None = None, *, batch: bool = False
-    ) -> None:
+    def __init__(self, host: str, command: Sequence[str], *, batch: bool = False) -> None:
         """`batch`: ssh asks nothing. Raises BadInput for what is no host, GuardianError where there is no ssh here."""
         if not host or host.startswith("-") or any(character.isspace() for character in host):
             raise BadInput(f"{host!r} is no host", hint="a name of ssh's, such as root@host2")
@@ -38,12 +36,7 @@ class Remote:
             raise GuardianError("ssh is not there", hint="apt install openssh-client") from error
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        passed = progress.passed if progress is not None else None
-        descriptor = self._process.stdin.fileno()
-        self.link = (
-            Input(self._process.stdout.fileno()),
-            Output(descriptor, passed) if passed is not None else Output(descriptor),
-        )
+        self.link = Input(self._process.stdout.fileno()), Output(self._process.stdin.fileno())
 
     def why(self, error: LinkLost) -> GuardianError:
         """Why the link was lost, as far as ssh's exit status tells."""
@@ -58,6 +51,10 @@ class Remote:
                 f"guardian is not on {self.host}", f"status {status}", hint="install docker-guardian there"
             )
         return GuardianError(f"{self.host}: {error}", f"guardianctl ended there with {status}")
+
+    def hang_up(self) -> None:
+        """Nothing was said, and nothing is waited for."""
+        self._process.terminate()
 
     def __enter__(self) -> Self:
         return self
