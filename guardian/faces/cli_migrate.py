@@ -7,6 +7,7 @@ import importlib
 from types import ModuleType
 
 from guardian.faces.command import Command
+from guardian.host.frames import give_way
 from guardian.host.ssh import Remote
 from guardian.model.move import PROTOCOL
 
@@ -46,11 +47,13 @@ def _migrate(options: argparse.Namespace) -> int:
     if options.resolve:
         return int(_commands().resolve(options))
     # ssh first: the other host's Python needs the 0.3 s that what does the work takes to import here as well.
+    give_way()
     with Remote(options.names[-1], remote_command(options), batch=options.batch) as remote:
         return int(_commands().migrate(remote, options))
 
 
 def _receive(options: argparse.Namespace) -> int:
+    give_way()
     return int(_commands().receive(options))
 
 

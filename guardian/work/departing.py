@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -242,7 +243,8 @@ class Departing:
             ) from error
         downtime = time.monotonic() - begun
         results = tuple(Result.from_json(item) for item in answer.get("results") or ())
-        close(self._checkpoints.values(), results)
+        # Beside the goodbyes of ssh: a large image takes its time to go.
+        threading.Thread(target=close, args=(tuple(self._checkpoints.values()), results)).start()
         return Arrived(results, downtime, self._progress.bytes)
 
     def _give_up(self, talk: Talk, error: Exception) -> None:

@@ -38,6 +38,7 @@ STEPS: Mapping[str, Place] = {
     "dumped": ("one", "*/*/ledger/held"),
     "images arrive": ("two", ".arrivals/*/staging/*/checkpoint/*.img"),
     "checkpoint there": ("two", "*/*/ledger/killed"),
+    "starting there": ("two", "*/*/ledger/ticketed"),
     "restoring": ("two", "*/*/ledger/restoring"),
     "proven": ("two", "*/*/ledger/proven"),
     "voted": ("two", ".arrivals/*/voted"),
