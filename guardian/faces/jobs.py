@@ -2,7 +2,8 @@
 
 Protocol on /run/guardian/worker.sock, JSON a line:
     -> {"call": NAME, "containers": [NAME...], "start": BOOL, "force": BOOL, "note": TEXT, "plain": BOOL,
-        "move": {"id": HEX, "host": TEXT, "limit": SECONDS}, "errand": {"host": TEXT, "options": {...}}}
+        "move": {"id": HEX, "host": TEXT, "limit": SECONDS, "addresses": [...]},
+        "errand": {"host": TEXT, "options": {...}}}
     <- {"accepted": true}, {"say": TEXT}..., {"done": STATUS, "results": [...], "error": {"name":, "text":} | null}
 `containers` are checkpoints where those are removed; `leave_running`: what older clients say for the call snapshot.
 A call that is refused is never accepted; `list` and `find` (is there such a container, does it run) are answered at
@@ -21,6 +22,7 @@ import json
 import re
 from typing import Any
 
+from guardian.model.connections import address
 from guardian.model.errors import BadInput
 from guardian.model.outcome import Outcome, Result
 
@@ -65,6 +67,8 @@ class Move:
     id: str
     host: str
     limit: float
+    addresses: tuple[str, ...] = ()
+    """Addresses of this host that go along."""
 
 
 _NO_MOVE = Move("", "", 0.0)
@@ -113,7 +117,8 @@ def parse(text: str) -> Request:
 
 
 def _move(data: Any) -> Move:
-    found = Move(str(data["id"]), str(data["host"]), float(data["limit"]))
+    addresses = tuple(str(address(str(item))) for item in data.get("addresses") or ())
+    found = Move(str(data["id"]), str(data["host"]), float(data["limit"]), addresses)
     if not _MOVE_ID.fullmatch(found.id) or len(found.host) > 255 or not 0 < found.limit <= MOST_WAIT:
         raise BadInput("the request does not parse", "move needs an id, a host and a limit")
     return found

@@ -28,7 +28,7 @@ from guardian.model.errors import BadInput, CannotSave, GuardianError, UnknownCo
 from guardian.model.move import PROTOCOL, Offer, move_id
 from guardian.model.outcome import Result
 from guardian.model.wording import escaped
-from guardian.work import arriving, departing, guarded
+from guardian.work import address_hook, arriving, departing, guarded
 from guardian.work.checkpoint import line
 from guardian.work.coming import COMPLETE
 from guardian.work.departing import Arrived, Departing, Refused, Undecided
@@ -100,7 +100,11 @@ def _passengers(engine: Engine, options: argparse.Namespace) -> list[Passenger]:
     chosen = _chosen(engine, options.names[:-1], options.compose)
     if options.name and len(chosen) != 1:
         raise BadInput("another name is for one container")
-    return [Passenger(number, container) for number, container in enumerate(chosen)]
+    config = load_config()
+    return [
+        Passenger(number, container, address_hook.named(config, container))
+        for number, container in enumerate(chosen)
+    ]
 
 
 def _say_who_goes_on(engine: Engine, passengers: Sequence[Passenger], say: _Sayer) -> None:
@@ -154,13 +158,17 @@ def _move(
     images = going.offered()
     if options.check:
         going.decline()
-        say(f"{remote.host} can take {', '.join(item.container.name for item in passengers)}")
+        names = [item.container.name for item in passengers]
+        say(f"{remote.host} can take {', '.join(names)}")
+        if options.json:
+            print(json.dumps({"host": remote.host, "accepted": names}, indent=1))
         return Status.DONE
     going.send_ahead(engine, images)
-    move = Move(offer.move, remote.host, options.limit)
-    names = tuple(item.container.id for item in passengers)
-    with Conversation(worker_client.request(Call.DEPART, names, move=move)) as talk:
-        arrived = going.hand_over(talk)
+    along = {str(item) for passenger in passengers for item in passenger.moving}
+    move = Move(offer.move, remote.host, options.limit, tuple(sorted(along)))
+    ids = tuple(item.container.id for item in passengers)
+    with Conversation(worker_client.request(Call.DEPART, ids, move=move)) as talk:
+        arrived = going.hand_over(talk, remote.host)
     return _shown(arrived, remote.host, options, say)
 
 

@@ -22,6 +22,7 @@ from guardian.faces.jobs import Call, Request, Status, status_of
 from guardian.host import docker_daemon, facts, gate, paths, runc, systemd
 from guardian.host.docker_engine import Engine
 from guardian.model.config import Config, LogLevel, from_mapping
+from guardian.model.connections import address
 from guardian.model.container import Container
 from guardian.model.errors import BadInput, EngineUnavailable, GuardianError, UnknownContainer
 from guardian.model.graph import build
@@ -249,7 +250,9 @@ class Worker:
                 budget=Budget(self._host.config.checkpoint_budget + move.limit),
                 say=caller.say,
                 given_up=goes_on,
-                departure=Departure(move.id, move.host, move.limit, caller),
+                departure=Departure(
+                    move.id, move.host, move.limit, caller, frozenset(map(address, move.addresses))
+                ),
             )
             pending.until_noticed(results)
             gone = [result for result in results if result.outcome == Outcome.MOVED]

@@ -79,9 +79,13 @@ def on_host() -> frozenset[Flow]:
     return frozenset(item.flow for item in _sockets(os.getpid()) if item.inode)
 
 
-def keep(checkpoint: Checkpoint, found: Sequence[Connection]) -> None:
-    """Write the record of the connections."""
-    data = {"format": FORMAT, "connections": [item.to_json() for item in found]}
+def keep(checkpoint: Checkpoint, found: Sequence[Connection], moving: Iterable[Address] = ()) -> None:
+    """Write the record of the connections, and the addresses of the host that move along."""
+    data = {
+        "format": FORMAT,
+        "connections": [item.to_json() for item in found],
+        "moving": sorted(map(str, moving)),
+    }
     durable.write(checkpoint.folder / _RECORD, json.dumps(data, indent=1) + "\n")
 
 
@@ -101,6 +105,15 @@ def kept(checkpoint: Checkpoint) -> tuple[Connection, ...]:
     if problem:
         raise BadInput("they could not be looked at", problem)
     return found
+
+
+def moving(checkpoint: Checkpoint) -> frozenset[Address]:
+    """The addresses of its old host that moved along with a checkpoint; those that do not parse do not."""
+    try:
+        data = json.loads((checkpoint.folder / _RECORD).read_text())
+        return frozenset(_parsed(str(item) for item in data.get("moving") or ()))
+    except (OSError, ValueError, RecursionError, AttributeError, TypeError):
+        return frozenset()
 
 
 def parsed(data: Any) -> tuple[tuple[Connection, ...], str]:

@@ -23,6 +23,8 @@ COLD_ONCE = STATE / "cold-once"
 """A file that makes the next boot a cold one; removed by guardian-hold.service."""
 
 CONFIGURATION = Path("/etc/guardian/guardian.toml")
+HOOKS = CONFIGURATION.parent / "hooks"
+"""The administrator's executables; labels name them."""
 LIBEXEC = Path("/usr/libexec/docker-guardian")
 FRONT_FOLDER = LIBEXEC / "path"
 COMMIT_SCRIPT = LIBEXEC / "commit"

@@ -298,17 +298,27 @@ def _lost(item: Connection, kept: Collection[str], on_host: Collection[Flow]) ->
 
 
 def fates_elsewhere(
-    found: Iterable[Connection], *, kept: Collection[str], own_network: bool
+    found: Iterable[Connection], *, kept: Collection[str], own_network: bool, moving: Collection[Address] = ()
 ) -> tuple[Fate, ...]:
     """What becomes of each on another host: those within the group go on, and those of an address that moves along.
 
-    What is lost has no conntrack entry any more: it was the old host's.
+    `moving` are the old host's addresses that do. What is lost has no conntrack entry any more: it was the old host's.
     """
     decided = []
     for item in found:
-        lost = _lost(item, kept, ()) or _stays(item, own_network=own_network)
+        lost = _lost(item, kept, ())
+        if not lost and not (own_network and moves_along(item, moving)):
+            lost = _stays(item, own_network=own_network)
         decided.append(Fate(dataclasses.replace(item, entry=None) if lost else item, lost))
     return tuple(decided)
+
+
+def moves_along(item: Connection, moving: Collection[Address]) -> bool:
+    """Whether the peer, beyond the host, knows the container by an address of the host that moves along."""
+    if item.peer is not Peer.OUTSIDE or item.entry is None:
+        return False
+    outer = item.entry.reply if item.flow == item.entry.original else item.entry.original
+    return outer.target in moving
 
 
 def _stays(item: Connection, *, own_network: bool) -> str:

@@ -15,6 +15,7 @@ ENABLE = "guardian.enable"
 DEPENDS_ON = "guardian.depends-on"
 GROUP = "guardian.group"
 CONNECTIONS = "guardian.connections"
+HOOK = "guardian.hook"
 PLACEHOLDER = "guardian.placeholder"
 """Guardian's own: a container that only takes an address during a restore."""
 COMPOSE_DEPENDS_ON = "com.docker.compose.depends_on"
@@ -88,6 +89,13 @@ LABELS: tuple[Label, ...] = (
         "What happens to the container's TCP connections: they go on where they can, or all are closed.",
     ),
     Label(
+        HOOK,
+        "the name of a file in `/etc/guardian/hooks/`",
+        "none",
+        "The administrator's executable that moves an address of the host along when the container moves "
+        "([migrate.md](migrate.md)).",
+    ),
+    Label(
         COMPOSE_DEPENDS_ON,
         "written by Compose",
         "none",
@@ -133,6 +141,7 @@ class Policy:
     depends_on: tuple[Dependency, ...] = ()
     group: GroupPolicy = GroupPolicy.BEST_EFFORT
     connections: Connections = Connections.KEEP
+    hook: str = ""
     problems: tuple[str, ...] = ()
 
 
@@ -147,7 +156,8 @@ def parse(labels: Mapping[str, str], image_labels: Mapping[str, str], *, trust_i
         *_dependencies(DEPENDS_ON, own.get(DEPENDS_ON, ""), problems),
         *_dependencies(COMPOSE_DEPENDS_ON, labels.get(COMPOSE_DEPENDS_ON, ""), problems),
     )
-    return Policy(enabled, depends_on, group, connections, tuple(dict.fromkeys(problems)))
+    hook = _hook(own.get(HOOK, ""), problems)
+    return Policy(enabled, depends_on, group, connections, hook, tuple(dict.fromkeys(problems)))
 
 
 def _own(
@@ -177,6 +187,18 @@ def _enabled(value: str, problems: list[str]) -> bool:
             "allowed are true or false"
         )
     return word == "true"
+
+
+def _hook(value: str, problems: list[str]) -> str:
+    """The name of a file, never a path: a label says nothing about the host but which of its hooks is meant."""
+    name = value.strip()
+    if not name or (_NAME.fullmatch(name) and not name.startswith(".")):
+        return name
+    problems.append(
+        f"label {HOOK}: {quoted(value)} names no hook and is ignored; "
+        "allowed are letters, digits, '_', '.' and '-', no dot first"
+    )
+    return ""
 
 
 def _one_of(label: str, own: Mapping[str, str], default: _Choice, problems: list[str]) -> _Choice:

@@ -20,6 +20,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -34,7 +35,7 @@ from guardian.model.errors import BadInput, GuardianError
 from guardian.model.move import Offer
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import State
-from guardian.work import rebuild, reception, welcome
+from guardian.work import address_hook, rebuild, reception, welcome
 from guardian.work.arrival import Arrival
 from guardian.work.awaiting import Awaiting, Restoring
 from guardian.work.guest import Guest
@@ -294,7 +295,7 @@ class _Arriving:
             awaiting.let_go()
             self._coming.take_back(self._engine)
             return
-        self._end(awaiting.go())
+        self._end(awaiting.go(partial(address_hook.take_over, self._host.config)))
 
     def _take_images(self) -> None:
         for guest in self._guests:
@@ -377,6 +378,7 @@ def resolve(host: Host, move: str, *, moved: bool, worker: Worker) -> list[Resul
             return []
         for checkpoint in found:
             checkpoint.mark(State.ARRIVED)
+            address_hook.take_over(host.config, checkpoint)
         results = worker.restore([item.container_id for item in found]) if found else []
         coming.finish(engine)
         return results

@@ -172,10 +172,12 @@ class Awaiting:
             return False
         raise LinkLost("the other host says neither moved nor void")
 
-    def go(self) -> list[Result]:
-        """They are this host's: first all marks, then the words. Returns what became of each."""
+    def go(self, take_over: Callable[[Checkpoint], None]) -> list[Result]:
+        """They are this host's: first all marks, then their addresses, then the words. Returns what became of each."""
         for checkpoint in self._checkpoints:
             checkpoint.mark(State.ARRIVED)
+        for checkpoint in self._checkpoints:
+            take_over(checkpoint)
         for checkpoint in self._checkpoints:
             with contextlib.suppress(OSError, KeyError):
                 self._scripts[checkpoint.id].sendall(b"go\n")

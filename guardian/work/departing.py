@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from guardian.host import fence
 from guardian.host.docker_engine import Engine
 from guardian.host.frames import Input, LinkLost, Output, Progress
 from guardian.host.ledger import Checkpoint
@@ -130,8 +131,8 @@ class Departing:
         self._output.message({"ahead": True})
         self._hear(_MAKING)
 
-    def hand_over(self, talk: Talk) -> Arrived:
-        """Stand still, dump, send, and let the other host run it; raises GuardianError where it goes on here.
+    def hand_over(self, talk: Talk, host: str) -> Arrived:
+        """Stand still, dump, send, and let `host` run it; raises GuardianError where it goes on here.
 
         Raises Undecided where it was given up and the other host has not said what became of it.
         """
@@ -154,7 +155,16 @@ class Departing:
             with contextlib.suppress(LinkLost):
                 self._output.message({"void": "the source has given it up"})
             raise GuardianError("the move was given up", self._reason(talk))
+        self._leave(host)
         return self._follow_up(begun)
+
+    def _leave(self, host: str) -> None:
+        """They are the other host's: so are the addresses that go along."""
+        for passenger in self._passengers:
+            try:
+                passenger.leave(host)
+            except GuardianError as error:
+                self._say(f"{passenger.container.name}: its addresses did not leave: {error}")
 
     def _send_rest(self, talk: Talk) -> None:
         """While CRIU writes the images: what has changed in the files; then the images, as they grow.
@@ -284,6 +294,7 @@ def close(checkpoints: Collection[Checkpoint], results: Sequence[Result]) -> Non
     """The other host has said what became of all of them."""
     runs = len(results) == len(checkpoints) and all(item.outcome == Outcome.RESUMED for item in results)
     for checkpoint in checkpoints:
+        fence.lift(checkpoint.container_id)
         checkpoint.close_move(runs=runs)
 
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from guardian.host.ledger import Checkpoint
+from guardian.model.connections import Address
 from guardian.model.errors import CannotSave
 from guardian.model.states import Verdict
 
@@ -32,7 +33,11 @@ class Talk(Protocol):
 class Departure:
     """What the members of one move share. Thread-safe: each of them is dumped in a thread of its own."""
 
-    def __init__(self, move: str, host: str, limit: float, talk: Talk) -> None:
+    def __init__(
+        self, move: str, host: str, limit: float, talk: Talk, moving: frozenset[Address] = frozenset()
+    ) -> None:
+        """`moving` are this host's addresses that go along."""
+        self.moving = moving
         self.move = move
         self.host = host
         self.limit = limit

@@ -172,7 +172,9 @@ class MemberCheckpoint:
             init=self._known.pid,
             pids=self._cgroup.pids(),
             own_network=self._known.own_network,
-            away=self._purpose is Purpose.SUSPEND and self._departure is None,
+            away=self._purpose is Purpose.SUSPEND
+            and (self._departure is None or bool(self._departure.moving)),
+            moving=self._departure.moving if self._departure is not None else None,
         )
         network = 0
         if self._known.own_network and not self._known.network_is_path:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from guardian.host import layer, proc, runc, space, tree, tree_delta
+from guardian.host import hooks, layer, proc, runc, space, tree, tree_delta
 from guardian.host.cgroup import Cgroup
 from guardian.host.docker_engine import Engine
 from guardian.host.frames import Output
@@ -25,7 +25,7 @@ from guardian.model.errors import CannotSave
 from guardian.model.move import Offered, Size
 from guardian.model.savable import refusals
 from guardian.model.states import Purpose
-from guardian.work import peers
+from guardian.work import address_hook, peers
 from guardian.work.description import describe
 
 
@@ -40,10 +40,14 @@ class _Folder:
 class Passenger:
     """One container. Its files are sent while it runs (`first_pass`), and again when it stands still."""
 
-    def __init__(self, number: int, container: Container) -> None:
-        """Raises CannotSave for a container that cannot be moved, and that is known beforehand."""
+    def __init__(self, number: int, container: Container, hook: str = "") -> None:
+        """Raises CannotSave for a container that cannot be moved, and that is known beforehand.
+
+        `hook` moves addresses of this host along; raises BadInput or CommandFailed where it does not tell which.
+        """
         self.number = number
         self.container = container
+        self._hook = hook
         found = [f"{container.name}: {refusal.what}: {refusal.cure}" for refusal in refusals(container)]
         known = runc.state(container.id)
         if found or known is None or not proc.alive(known.pid):
@@ -56,6 +60,13 @@ class Passenger:
         self._volumes = archive.chosen(container.mounts, "all")
         self._seen: dict[_Folder, Seen] = {}
         self._dirty: set[tuple[int, int]] = set()
+        told = {"CONTAINER": container.name, "ID": container.id}
+        self.moving = hooks.addresses(hook, told) if hook else frozenset()
+
+    def leave(self, host: str) -> None:
+        """Have its hook take the addresses from this host; raises GuardianError."""
+        if self._hook:
+            address_hook.call(self._hook, "leave", self.container, host, self.moving)
 
     def offer(self, engine: Engine) -> Offered:
         """How it is offered to the other host."""
@@ -91,6 +102,7 @@ class Passenger:
             init=self._known.pid,
             pids=Cgroup(self._known.cgroup).pids(),
             own_network=self._known.own_network,
+            moving=self.moving,
         )
 
     def _folders(self) -> Iterator[_Folder]:

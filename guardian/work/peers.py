@@ -11,7 +11,7 @@ from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
 from guardian.model import labels
 from guardian.model.config import Config
-from guardian.model.connections import Peer, fates, fates_elsewhere, said, to_fence
+from guardian.model.connections import Address, Peer, fates, fates_elsewhere, moves_along, said, to_fence
 from guardian.model.container import Container
 from guardian.model.errors import BadInput, GuardianError
 from guardian.model.labels import Connections
@@ -29,11 +29,13 @@ def note(
     pids: Iterable[int],
     own_network: bool,
     away: bool,
+    moving: Collection[Address] | None = None,
 ) -> bool:
     """Write the record of a frozen container's connections and fence them; returns whether they are fenced.
 
-    `around` are the containers checkpointed with it, `away`: it will be gone until its restore. A fence that fails
-    costs connections from outside, never the checkpoint.
+    `around` are the containers checkpointed with it, `away`: it will be gone until its restore. `moving` are the
+    addresses of the host that go along with a container that departs. A fence that fails costs connections from
+    outside, never the checkpoint.
     """
     names = connections.names_of([*facts.kept(), *around])
     try:
@@ -43,16 +45,27 @@ def note(
         return False
     fenced = False
     if away and _keeps(config, container):
-        flows = to_fence(found, connections.own_addresses(container), both_ways=not own_network)
+        mine = [item for item in found if moving is None or moves_along(item, moving)]
+        flows = to_fence(mine, connections.own_addresses(container), both_ways=not own_network)
         try:
             if flows:
                 fence.put_up(container.id, flows, seconds=config.fence_time)
-            fenced = True
+            fenced = bool(flows) or moving is None
         except GuardianError as error:
             checkpoint.remark(f"its connections were not fenced: {error}")
     if found:
-        connections.keep(checkpoint, found)
+        connections.keep(checkpoint, found, moving or ())
     return fenced
+
+
+def expect(config: Config, checkpoint: Checkpoint) -> None:
+    """An address of the old host is about to come here: nobody but the container may answer. Raises GuardianError."""
+    along = connections.moving(checkpoint)
+    mine = [item for item in connections.kept(checkpoint) if moves_along(item, along)]
+    own = connections.own_addresses(checkpoint.record().container)
+    if mine:
+        flows = to_fence(mine, own, both_ways=False)
+        fence.put_up(checkpoint.container_id, flows, seconds=config.fence_time)
 
 
 def losses(
@@ -63,11 +76,15 @@ def losses(
     init: int,
     pids: Iterable[int],
     own_network: bool,
+    moving: Collection[Address],
 ) -> str:
-    """What a move to another host will close, as it looks now; `group` are the names of those that go along."""
+    """What a move to another host will close, as it looks now.
+
+    `group` are the names of those that go along, `moving` the addresses of this host that do.
+    """
     names = connections.names_of(there)
     found = connections.of(container, init, pids, own_network=own_network, names=names)
-    decided = fates_elsewhere(found, kept=group, own_network=own_network)
+    decided = fates_elsewhere(found, kept=group, own_network=own_network, moving=moving)
     return f"{container.name}: {told}" if (told := said(decided, "the move would close")) else ""
 
 
@@ -80,7 +97,9 @@ def farewell(checkpoints: Iterable[Checkpoint]) -> None:
             arriving = [
                 item.entry.outer(own)
                 for item in connections.kept(checkpoint)
-                if item.entry is not None and item.peer is Peer.OUTSIDE
+                if item.entry is not None
+                and item.peer is Peer.OUTSIDE
+                and not moves_along(item, connections.moving(checkpoint))
             ]
             farewells.say(arriving)
         except (GuardianError, OSError) as error:
@@ -120,7 +139,9 @@ def prepare(
         return True, f"{why}, its {len(found)} connections were closed"
     names = {*kept, record.container.name}
     if travelled:
-        decided = fates_elsewhere(found, kept=names, own_network=record.own_network)
+        decided = fates_elsewhere(
+            found, kept=names, own_network=record.own_network, moving=connections.moving(checkpoint)
+        )
     else:
         decided = fates(found, kept=names, on_host=connections.on_host())
     connections.prepare(checkpoint, decided)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from guardian.host import criu_cpu, docker_networks, runc
+from guardian.host import criu_cpu, docker_networks, hooks, runc
 from guardian.host.docker_arrivals import Arrivals
 from guardian.host.record import Record
 from guardian.model.container import Attachment
@@ -18,7 +18,7 @@ from guardian.model.errors import BadInput, GuardianError
 from guardian.model.move import Offer, Offered, incompatible, overlapping
 from guardian.model.states import State
 from guardian.model.wording import quoted
-from guardian.work import arrival
+from guardian.work import address_hook, arrival
 from guardian.work.arrival import Arrival, Terms
 from guardian.work.host import Host
 
@@ -119,6 +119,7 @@ def _checks(
         yield partial(_refused, arrival.check_engine, engine, guest, replaced)
         yield partial(_refused, arrival.check_volumes, engine, guest, Terms(), overwritten)
         yield partial(_binds, guest)
+        yield partial(_hook, host, guest)
         yield partial(arrival.taken_ports, guest)
         yield partial(_networks, engine, guest)
 
@@ -172,6 +173,13 @@ def _binds(guest: Arrival) -> list[str]:
         for mount in guest.container.mounts
         if mount.kind == "bind" and not os.path.lexists(mount.source)
     ]
+
+
+def _hook(host: Host, guest: Arrival) -> list[str]:
+    name = address_hook.named(host.config, guest.container)
+    if name:
+        hooks.find(name)
+    return []
 
 
 def _networks(engine: Arrivals, guest: Arrival) -> list[str]:

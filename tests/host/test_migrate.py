@@ -176,6 +176,48 @@ def test_a_container_with_an_address_of_its_own_keeps_its_clients(lab: Lab) -> N
         unnoticed(outside)
 
 
+HOOK = """\
+#!/bin/sh
+echo "$GUARDIAN_EVENT $GUARDIAN_CONTAINER $GUARDIAN_HOST $GUARDIAN_ADDRESSES" >>/root/told
+case $1 in
+addresses) echo {address} ;;
+leave) ip address del {address}/24 dev host0 ;;
+arrive) ip address add {address}/24 dev host0 ;;
+esac
+"""
+
+
+def test_an_address_of_the_host_moves_along(lab: Lab) -> None:
+    """A published port on an address that a hook moves: its clients notice nothing, there and back."""
+    address = f"{lab.one.machine.address.rpartition('.')[0]}.88"
+    for site in (lab.one, lab.two):
+        site.machine.copy_to(Path(__file__).parents[1] / "programs" / "server.py", "/root/server.py")
+        site.machine.write("/etc/guardian/hooks/address", HOOK.format(address=address))
+        site.machine.succeed("chmod 755 /etc/guardian/hooks/address; rm -f /root/told")
+    lab.one.machine.succeed(f"ip address add {address}/24 dev host0")
+    lab.one.program("server", "server 80", "-p 8080:80 -l guardian.hook=address", guarded=False)
+    try:
+        with client(lab.one, 8080, host=address) as outside:
+            for here, there in ((lab.one, "two"), (lab.two, "one")):
+                assert "close" not in here.machine.succeed(f"guardianctl migrate --check server {there} 2>&1")
+                found = migrated(here, f"server {there}")
+                assert found["results"][0]["reason"] == ""
+                unnoticed(outside)
+        said = lab.two.machine.read("/root/told").splitlines()
+        assert f"arrive server one {address}" in said
+        assert f"leave server one {address}" in said
+        assert not lab.one.machine.succeed("ls /var/lib/guardian/fence").split()
+        lab.two.machine.succeed("chmod g+w /etc/guardian/hooks/address")
+        status, text = lab.one.machine.execute("guardianctl migrate --check server two 2>&1")
+        assert status == 4
+        assert "the hook 'address' is not root's alone" in text
+    finally:
+        for site in (lab.one, lab.two):
+            site.machine.execute(
+                f"rm -r /etc/guardian/hooks; ip address del {address}/24 dev host0; docker rm -f server"
+            )
+
+
 SILENT = """\
 import socket, sys
 connection = socket.create_connection((sys.argv[1], 8080))

@@ -21,6 +21,8 @@ from guardian.model.connections import (
     closing,
     connections,
     fates,
+    fates_elsewhere,
+    moves_along,
     said,
     sockets,
     to_fence,
@@ -163,6 +165,21 @@ def test_what_cannot_be_kept_has_a_reason() -> None:
     )
     kept = fates(found, kept=["web", "db"], on_host=[Flow(HOST, 4000, OWN, 80)])
     assert [bool(fate.lost) for fate in kept] == [False, True, False, True, False, True]
+
+
+def test_what_moves_along_is_kept_elsewhere() -> None:
+    """A published port on an address that moves, and what went out as that address."""
+    found = look(Socket(IN.reply, 7), Socket(OUT.original, 8), Socket(Flow(OWN, 80, CLIENT, 1), 9))
+    assert [moves_along(item, {PUBLIC}) for item in found] == [True, True, False]
+    assert not any(moves_along(item, {HOST}) for item in found)
+    stays = fates_elsewhere(found, kept=(), own_network=True)
+    assert [bool(fate.lost) for fate in stays] == [True, True, True]
+    assert stays[0].connection.entry is None
+    moved = fates_elsewhere(found, kept=(), own_network=True, moving={PUBLIC})
+    assert [bool(fate.lost) for fate in moved] == [False, False, True]
+    assert moved[0].connection.entry == IN
+    # A socket on the host's own network cannot be bound before the address is there.
+    assert all(fate.lost for fate in fates_elsewhere(found, kept=(), own_network=False, moving={PUBLIC}))
 
 
 def test_nothing_lost_is_nothing_said() -> None:

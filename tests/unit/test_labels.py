@@ -11,6 +11,7 @@ from guardian.model.labels import (
     DEPENDS_ON,
     ENABLE,
     GROUP,
+    HOOK,
     LABELS,
     MOST_DEPENDENCIES,
     Condition,
@@ -163,3 +164,13 @@ def test_an_image_alone_never_decides_anything(labels: dict[str, str]) -> None:
     policy = parse(labels, labels, trust_image_labels=False)
     bare = parse(compose, {}, trust_image_labels=False)
     assert (policy.enabled, policy.depends_on, policy.group) == (bare.enabled, bare.depends_on, bare.group)
+
+
+@pytest.mark.parametrize("value", ["../evil", "/bin/sh", ".hidden", "a b", "a;b", "a/b", "x" * 256])
+def test_a_hook_is_a_name_and_nothing_else(value: str) -> None:
+    policy = parse({HOOK: value}, {}, trust_image_labels=False)
+    assert policy.hook == ""
+    assert HOOK in policy.problems[0]
+    assert parse({HOOK: "address-1"}, {}, trust_image_labels=False).hook == "address-1"
+    # An image names no hook for itself.
+    assert parse({HOOK: "address"}, {HOOK: "address"}, trust_image_labels=False).hook == ""
