@@ -5,7 +5,7 @@ What is said over the link, JSON but for streams (host/frames.py); the source sp
     -> {"stream": "image"}, {"make": true}    <- {"made": true}
     -> {"stream": "volume" | "layer", "member", "pass", ...} ...    while they run, and again when they stand still
     -> {"ahead": true}                        <- {"ahead": true}    between the two: the first pass is on the disk
-    -> {"stream": "file", "member", "name"} ..., {"complete": true, "limit": seconds}
+    -> {"stream": "file", "member", "name"} ..., {"complete": true, "limit": seconds, "images": [{name: bytes} ...]}
                                               <- {"proven": true}     all are restored up to where they could run
     -> {"moved": true}, or {"void": why}      <- {"done": true, "results": [...]}
 At any time <- {"failed": why}: nothing is left here. From `proven` to `moved` only the source can decide; where its
@@ -149,6 +149,7 @@ class _Arriving:
                 rebuild.sync_folders(self._folders)  # so that little is left for the standstill
                 self._output.message({"ahead": True})
             elif said.get("complete"):
+                self._check_images(said.get("images"))
                 return float(said["limit"])
             else:
                 self._take_stream(said)
@@ -296,6 +297,15 @@ class _Arriving:
             self._coming.take_back(self._engine)
             return
         self._end(awaiting.go(partial(address_hook.take_over, self._host.config)))
+
+    def _check_images(self, sizes: object) -> None:
+        """What the source has, and what came: CRIU would find out late, and say less."""
+        came = [
+            {entry.name: entry.stat().st_size for entry in os.scandir(guest.arrival.folder / archive.IMAGES)}
+            for guest in self._guests
+        ]
+        if sizes != came:
+            raise BadInput("the images did not come whole")
 
     def _take_images(self) -> None:
         for guest in self._guests:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import os
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -144,7 +145,8 @@ class Departing:
         }
         try:
             self._send_rest(talk)
-            self._output.message({"complete": True, "limit": ENDING})
+            sizes = [_sizes(self._folder(passenger) / "img") for passenger in self._passengers]
+            self._output.message({"complete": True, "limit": ENDING, "images": sizes})
             if not self._hear(ENDING).get("proven"):
                 raise BadInput("the other host says what is not understood")
         except (GuardianError, OSError, LookupError, ValueError) as error:
@@ -192,13 +194,13 @@ class Departing:
         sent: set[Path] = set()
         dumped = False
         while not dumped:
-            path = _unsent(folder, sent)
+            path = next_pages(folder, sent)
             if path is None:
                 dumped = self._is_dumped(talk)
                 continue
             sent.add(path)
             with self._output.file(_file(passenger.number, archive.IMAGES + path.name), path) as more:
-                while not dumped and _unsent(folder, sent) is None:
+                while not dumped and next_pages(folder, sent) is None:
                     more()
                     dumped = self._is_dumped(talk)
                 while more():
@@ -310,8 +312,15 @@ def _why(said: Mapping[str, Any]) -> str:
     )
 
 
-def _unsent(folder: Path, sent: set[Path]) -> Path | None:
-    return next((path for path in sorted(folder.glob("pages-*.img")) if path not in sent), None)
+def next_pages(folder: Path, sent: set[Path]) -> Path | None:
+    """The oldest pages that were not sent: CRIU numbers the files as it begins them, and 10 comes after 9."""
+    found = [path for path in folder.glob("pages-*.img") if path not in sent]
+    return min(found, key=lambda path: (len(path.name), path.name), default=None)
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """The length of each image, for the other host to compare."""
+    return {entry.name: entry.stat().st_size for entry in os.scandir(folder)}
 
 
 def _file(number: int, name: str) -> dict[str, object]:
