@@ -29,6 +29,7 @@ _LATER = {
     "cli_coredump": ("coredump",),
     "cli_archive": ("files", "export", "import"),
     "cli_migrate": ("migrate", "receive"),
+    "cli_next_boot": ("next-boot",),
 }
 """Modules that are imported when their commands are asked for, or help is: what reads images takes 0.1 s to import, and
 must not stand in the way of the others where it is broken.

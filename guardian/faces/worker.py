@@ -26,6 +26,7 @@ from guardian.model.connections import address
 from guardian.model.container import Container
 from guardian.model.errors import BadInput, EngineUnavailable, GuardianError, UnknownContainer
 from guardian.model.graph import build
+from guardian.model.labels import Mode
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Purpose
 from guardian.work import checkpoints, engine_cycle, guarded, peers, pending, recover, release, retention
@@ -189,7 +190,11 @@ class Worker:
         found = guarded.find(containers, self._host.config)
         chosen = guarded.choose(found, containers, request.containers)
         if not request.containers:
-            chosen = [member for member in chosen if member.container.running]
+            chosen = [
+                member
+                for member in chosen
+                if member.container.running and member.policy.mode is Mode.CHECKPOINT
+            ]
         with self._claims.claim([member.container for member in chosen], "checkpoint"):
             caller.accept()
             results = checkpoint(

@@ -19,6 +19,8 @@ STORE_LINK = STATE / "store"
 FENCE = STATE / "fence"
 """One file for each fenced container. Not in the store: it is read before the network is up."""
 FENCE_SOCKET = RUN / "fence.sock"
+NEXT_BOOT = STATE / "next-boot"
+"""One file for each container that is to start cold at the next boot, and `all`; guardian-hold.service takes them."""
 COLD_ONCE = STATE / "cold-once"
 """A file that makes the next boot a cold one; removed by guardian-hold.service."""
 

@@ -16,6 +16,7 @@ DEPENDS_ON = "guardian.depends-on"
 GROUP = "guardian.group"
 CONNECTIONS = "guardian.connections"
 HOOK = "guardian.hook"
+MODE = "guardian.mode"
 PLACEHOLDER = "guardian.placeholder"
 """Guardian's own: a container that only takes an address during a restore."""
 COMPOSE_DEPENDS_ON = "com.docker.compose.depends_on"
@@ -49,6 +50,14 @@ class Connections(enum.Enum):
 
     KEEP = "keep"
     CLOSE = "close"
+
+
+class Mode(enum.Enum):
+    """What guardian does for the container when dockerd or the host goes down."""
+
+    CHECKPOINT = "checkpoint"
+    STOP = "stop"
+    SKIP = "skip"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +96,14 @@ LABELS: tuple[Label, ...] = (
         "`keep` or `close`",
         "`keep`",
         "What happens to the container's TCP connections: they go on where they can, or all are closed.",
+    ),
+    Label(
+        MODE,
+        "`checkpoint`, `stop` or `skip`",
+        "`checkpoint`",
+        "What happens when dockerd or the host goes down: it is saved; or stopped gracefully after those that are "
+        "saved, and started cold (a database that trusts its files more than its memory); or left to dockerd. "
+        "A checkpoint that a person asks for by the container's name is taken all the same.",
     ),
     Label(
         HOOK,
@@ -142,6 +159,7 @@ class Policy:
     group: GroupPolicy = GroupPolicy.BEST_EFFORT
     connections: Connections = Connections.KEEP
     hook: str = ""
+    mode: Mode = Mode.CHECKPOINT
     problems: tuple[str, ...] = ()
 
 
@@ -157,7 +175,8 @@ def parse(labels: Mapping[str, str], image_labels: Mapping[str, str], *, trust_i
         *_dependencies(COMPOSE_DEPENDS_ON, labels.get(COMPOSE_DEPENDS_ON, ""), problems),
     )
     hook = _hook(own.get(HOOK, ""), problems)
-    return Policy(enabled, depends_on, group, connections, hook, tuple(dict.fromkeys(problems)))
+    mode = _one_of(MODE, own, Mode.CHECKPOINT, problems)
+    return Policy(enabled, depends_on, group, connections, hook, mode, tuple(dict.fromkeys(problems)))
 
 
 def _own(

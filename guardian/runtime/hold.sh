@@ -14,13 +14,22 @@ fi
 umask 077
 mkdir -p $run/holds $run/tickets $run/holders $run/frozen $run/facts $run/dumps
 
-cold=''
+cold='' taken=''
 read -r command_line </proc/cmdline
 case " $command_line " in *' guardian=cold '*) cold='the kernel command line says guardian=cold' ;; esac
 if [ -e $state/cold-once ] && [ "$1" != notice ]; then
     cold='/var/lib/guardian/cold-once asked for it'
     rm -f $state/cold-once
 fi
+
+# Marks of `guardianctl next-boot cold`, made in another boot than this one: host/next_boot.py.
+read -r boot </proc/sys/kernel/random/boot_id
+for mark in $state/next-boot/*; do
+    [ "$1" != notice ] && [ -e "$mark" ] || continue
+    grep -qx "boot=$boot" "$mark" && continue
+    [ "${mark##*/}" = all ] && cold='guardianctl next-boot cold asked for it'
+    taken="$taken ${mark##*/}"
+done
 
 # has_ended FOLDER: whether the checkpoint must not be restored.
 has_ended() {
@@ -69,11 +78,13 @@ for checkpoint in $state/store/*/*/; do
         echo "guardian: ${name:-$id} waits to be restored, and docker is not started: systemctl start docker"
         continue
     fi
-    if [ -n "$cold" ] && [ -z "$elsewhere" ]; then
-        printf 'format=1\nnote=%s\n' "$cold" >"$checkpoint/ledger/.orphaned.$$" &&
+    why=$cold
+    case " $taken " in *" $id "*) why='guardianctl next-boot cold asked for it' ;; esac
+    if [ -n "$why" ] && [ -z "$elsewhere" ]; then
+        printf 'format=1\nnote=%s\n' "$why" >"$checkpoint/ledger/.orphaned.$$" &&
             mv "$checkpoint/ledger/.orphaned.$$" "$checkpoint/ledger/orphaned"
         rm -f "$state/fence/$id"
-        echo "guardian: ${id%"${id#????????????}"}: starts cold, $cold"
+        echo "guardian: ${id%"${id#????????????}"}: starts cold, $why"
         continue
     fi
     message='guardian: checkpoint pending, start held; guardianctl list shows it, guardianctl release --cold ends it'
@@ -82,5 +93,8 @@ for checkpoint in $state/store/*/*/; do
         mv "$run/holds/.$id" "$run/holds/$id"
     echo "guardian: ${id%"${id#????????????}"}: ${elsewhere:-held}"
 done
-[ "$1" = notice ] || [ -z "$cold" ] || { /usr/libexec/docker-guardian/fence look; sync; }
+for mark in $taken; do
+    rm -f "$state/next-boot/$mark"
+done
+[ "$1" = notice ] || [ -z "$cold$taken" ] || { /usr/libexec/docker-guardian/fence look; sync; }
 exit 0

@@ -15,10 +15,10 @@ from guardian.host.ledger import Checkpoint
 from guardian.model.container import Container
 from guardian.model.errors import AlreadyRunning, GuardianError, NoCheckpoint, UnknownContainer
 from guardian.model.graph import Member
-from guardian.model.labels import PLACEHOLDER
+from guardian.model.labels import PLACEHOLDER, Mode
 from guardian.model.outcome import Result
 from guardian.model.states import Purpose
-from guardian.work import guarded, pending, reception, recover, stop
+from guardian.work import choice, guarded, pending, reception, recover, stop
 from guardian.work.checkpoint import checkpoint, line
 from guardian.work.host import Budget, Host, Say
 from guardian.work.restore import cold, restore
@@ -111,9 +111,9 @@ def _without_checkpoint(host: Host, found: guarded.Guarded, known: set[str], *, 
         if container.id in known or not container.running or gate.restored(container.id):
             continue
         if begun <= _seconds(container.started_at) <= ready and not pending.is_noted(host, container):
-            results.append(
-                stop.note_cold(host, container, "the host or dockerd went down without a checkpoint")
-            )
+            skipped = member.policy.mode is Mode.SKIP
+            why = "the host or dockerd went down without a checkpoint"
+            results.append(stop.note_cold(host, container, choice.SKIPPED if skipped else why))
             say(line(results[-1]))
     return results
 
@@ -157,17 +157,18 @@ def _alive(containers: Sequence[Container]) -> list[Container]:
 
 def _save(host: Host, containers: Sequence[Container], *, say: Say) -> list[Result]:
     found = guarded.find(containers, host.config)
-
     budget = Budget(host.config.checkpoint_budget)
+    down = systemd.going_down()
+    wanted = {member.container.id: choice.of(member, going_down=down) for member in found.members}
 
     def stopped(member: Member, reason: str, made: Checkpoint | None) -> Result:
         return stop.stop(host, member, reason, made, limit=budget.left(at_most=host.config.container_timeout))
 
     try:
-        return checkpoint(
+        results = checkpoint(
             host,
             found.graph,
-            found.members,
+            [member for member in found.members if wanted[member.container.id].mode is Mode.CHECKPOINT],
             purpose=Purpose.SUSPEND,
             by_person=False,
             budget=budget,
@@ -178,6 +179,17 @@ def _save(host: Host, containers: Sequence[Container], *, say: Say) -> list[Resu
         log.exception("checkpoint")
         say(f"checkpoint failed, dockerd stops the containers: {error}")
         return []
+    # After them: what is frozen does not see its database go.
+    for member in found.members:
+        chosen = wanted[member.container.id]
+        if chosen.mode is Mode.SKIP:
+            results.append(choice.skipped(member, chosen))
+            say(line(results[-1]))
+    stops = [member for member in found.members if wanted[member.container.id].mode is Mode.STOP]
+    results += choice.stop_all(
+        host, found.graph, [(member, wanted[member.container.id]) for member in stops], budget=budget, say=say
+    )
+    return results
 
 
 def refuse_restore(host: Host, container: Container) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 from guardian.host import gate, runc
 from guardian.model import addresses
 from guardian.model.container import Container
+from guardian.model.graph import Member
+from guardian.model.labels import Mode
 from guardian.model.savable import refusals
 from guardian.model.states import State
 from guardian.model.wording import quoted
-from guardian.work import guarded
+from guardian.work import choice, guarded
 from guardian.work.host import Host
 
 
@@ -39,6 +41,7 @@ def overview(host: Host, containers: Sequence[Container]) -> list[dict[str, Any]
                 "reasons": reasons,
                 "problems": [
                     *member.policy.problems,
+                    *_chosen(member),
                     *found.graph.problems(container.id),
                     *(_may_move(network) for network in risks.get(container.id, ())),
                 ],
@@ -48,6 +51,12 @@ def overview(host: Host, containers: Sequence[Container]) -> list[dict[str, Any]
             }
         )
     return shown
+
+
+def _chosen(member: Member) -> list[str]:
+    """What its owner has chosen instead of a checkpoint."""
+    chosen = choice.of(member, going_down=True)
+    return [] if chosen.mode is Mode.CHECKPOINT else [f"is not saved: {chosen.why}"]
 
 
 def _may_move(network: str) -> str:

@@ -13,10 +13,12 @@ from guardian.model.labels import (
     GROUP,
     HOOK,
     LABELS,
+    MODE,
     MOST_DEPENDENCIES,
     Condition,
     Dependency,
     GroupPolicy,
+    Mode,
     Policy,
     parse,
 )
@@ -174,3 +176,11 @@ def test_a_hook_is_a_name_and_nothing_else(value: str) -> None:
     assert parse({HOOK: "address-1"}, {}, trust_image_labels=False).hook == "address-1"
     # An image names no hook for itself.
     assert parse({HOOK: "address"}, {HOOK: "address"}, trust_image_labels=False).hook == ""
+
+
+def test_modes() -> None:
+    assert parse({}, {}, trust_image_labels=False).mode is Mode.CHECKPOINT
+    assert parse({MODE: "stop"}, {}, trust_image_labels=False).mode is Mode.STOP
+    policy = parse({MODE: "halt"}, {}, trust_image_labels=False)
+    assert policy.mode is Mode.CHECKPOINT
+    assert "'halt' is not allowed" in policy.problems[0]
