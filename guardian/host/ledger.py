@@ -7,7 +7,7 @@ Layout of a checkpoint, STORE/CONTAINER-ID/CHECKPOINT-ID/:
     record.json     the container's facts, when and in which boot it was taken
     ledger/STATE    one file for each state reached; `verdict` holds "commit" or "void"
     img/            CRIU's images; work/, work-restore/: CRIU's logs
-    dump.conf, restore.conf, script, tasks, proof, word.commit, word.void: for runtime/commit.c
+    dump.conf, restore.conf, script, tasks, proof, word.commit, word.void, mark: for runtime/commit.c
     connections.json                        its TCP connections; conntrack, closing: what is done for them
     remarks         sentences to be said when it is restored
     layer, container.json                   where its writable layer is, and how `docker inspect` shows it
@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import json
 import logging
 import os
@@ -57,6 +58,9 @@ from guardian.model.wording import printable
 
 log = logging.getLogger("guardian.ledger")
 
+_PREPARED = "mark"
+"""A mark that lies ready: on a full disk it is linked, which needs no block (runtime/commit.c does the same)."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _MOVES = ".moves"
 _CLOSED = "closed"
 ARRIVAL = "arrival"
@@ -152,7 +156,18 @@ class Checkpoint:
     def mark(self, state: State, note: str = "") -> None:
         """Write down, durably, that a state was reached."""
         line = f"note={printable(note)}\n" if note else ""
-        durable.write(self.marks_folder / state.value, f"format={FORMAT}\n{line}")
+        place = self.marks_folder / state.value
+        try:
+            durable.write(place, f"format={FORMAT}\n{line}")
+        except OSError as error:
+            prepared = self.folder / _PREPARED
+            if error.errno not in _FULL or not prepared.exists():
+                raise
+            # The note is lost with it: that the state was reached is what must not be.
+            log.warning("%s of %s: %s; marked without %r", state.value, self.id, error, note)
+            with contextlib.suppress(FileExistsError):
+                os.link(prepared, place)
+            durable.sync_folder(place.parent)
 
     def note(self, state: State) -> str:
         """The note beside a mark, empty where there is none."""
@@ -283,6 +298,7 @@ class Ledger:
             record = dataclasses.replace(record, number=_next_number(folder.parent))
             for word in Verdict:
                 durable.write(folder / f"word.{word.value}", f"{word.value}\n")
+            durable.write(folder / _PREPARED, f"format={FORMAT}\n")
             durable.write(folder / "purpose", f"{record.purpose.value}\n")
             durable.write(folder / "record.json", json.dumps(record.to_json(), indent=1) + "\n")
             durable.write(folder / "format", f"{FORMAT}\n")

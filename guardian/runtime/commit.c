@@ -326,6 +326,19 @@ static int forbidden(const char *ledger)
 	return 0;
 }
 
+/* mark_durable marks a state; on a full disk by a link to what the worker has prepared, which needs no block. */
+static int mark_durable(const char *dir, const char *ledger, const char *name)
+{
+	char prepared[PATH_SIZE], path[PATH_SIZE];
+
+	if (write_durable(ledger, name, "format=1\n") == 0)
+		return 0;
+	if ((errno != ENOSPC && errno != EDQUOT) || join_path(prepared, dir, "mark") < 0 ||
+	    join_path(path, ledger, name) < 0 || (link(prepared, path) < 0 && errno != EEXIST))
+		return -1;
+	return sync_dir(ledger);
+}
+
 static int post_restore(const char *dir)
 {
 	char ledger[PATH_SIZE], verdict[PATH_SIZE], text[16];
@@ -342,7 +355,7 @@ static int post_restore(const char *dir)
 		fprintf(stderr, "guardian: what came back is not what was dumped\n");
 		return 1;
 	}
-	if (write_durable(ledger, "proven", "format=1\n") < 0) {
+	if (mark_durable(dir, ledger, "proven") < 0) {
 		say("cannot write the ledger");
 		return 1;
 	}
@@ -353,7 +366,7 @@ static int post_restore(const char *dir)
 	/* The wait may have been long: somebody may have started it cold meanwhile. */
 	if (forbidden(ledger))
 		return 1;
-	if (write_durable(ledger, "spent", "format=1\n") < 0) {
+	if (mark_durable(dir, ledger, "spent") < 0) {
 		say("cannot write the ledger");
 		return 1;
 	}

@@ -20,9 +20,12 @@ import os, time
 n = 0
 while True:
     n += 1
-    with open("/data/new", "w") as file:
-        file.write(str(n))
-    os.rename("/data/new", "/data/n")
+    try:
+        with open("/data/new", "w") as file:
+            file.write(str(n))
+        os.rename("/data/new", "/data/n")
+    except OSError:
+        pass  # a full disk is for guardian to stand
     time.sleep(0.02)
 """
 
