@@ -20,8 +20,8 @@ def checkpoint(tmp_path: Path) -> Checkpoint:
 
 
 def _fail(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    def write(path: Path, text: str) -> None:
-        raise OSError(number, os.strerror(number))
+    def write(path: Path, _text: str) -> None:
+        raise OSError(number, os.strerror(number), str(path))
 
     monkeypatch.setattr(durable, "write", write)
 
