@@ -59,6 +59,7 @@ class Config:
     health_timeout: float
     hold_expiry: float
     max_age: float
+    verify: bool
     recreate_networks: bool
     fence_time: float
     retained_snapshots: int
@@ -291,6 +292,14 @@ SETTINGS: tuple[Setting, ...] = (
         _duration(0),
         "0",
         "The age from which a checkpoint is not restored any more; 0 is none.",
+    ),
+    Setting(
+        "restore",
+        "verify",
+        "verify",
+        _TRUTH_KIND,
+        True,
+        "Whether images are compared with their hashes before they are restored, beside dockerd's own start.",
     ),
     Setting(
         "restore",

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from guardian.host import connections, criu_config, docker_daemon, durable, facts, gate, runc
+from guardian.host import connections, criu_config, docker_daemon, durable, facts, gate, manifest, runc
 from guardian.host.announcements import Announcements
 from guardian.host.cgroup import Cgroup
 from guardian.host.docker_engine import Engine
@@ -183,6 +183,7 @@ class _Start:
         self._come_back = come_back
         self._coming = coming
         self._error = ""
+        self._damage = ""
         self._engine_gone = False
         self._begun = time.monotonic()
         self._thread: threading.Thread | None = None
@@ -268,19 +269,30 @@ class _Start:
         )
         configuration = criu_config.restore(skip_lock=runc.network_lock_skip(), close_connections=close)
         durable.write(self._checkpoint.folder / "restore.conf", configuration)
-        complete = self._coming is None or self._coming.complete()
-        if not self._error and complete:
+        # Beside dockerd, which is at its start meanwhile.
+        good = (self._coming is None or self._coming.complete()) and not self._look_at_images()
+        if not self._error and good:
             self._checkpoint.mark(State.RESTORING)
         while self._thread.is_alive():
             # Again and again: dockerd may not have come to `create` yet, and then there is no gate to open.
-            if complete:
+            if good:
                 gate.open_gate(self.container.id)
             else:
                 gate.withdraw(self.container.id)
                 gate.clear_holder(self.container.id)
             self._thread.join(_GATE_INTERVAL)
         os.close(self.ended)
+        self._error = self._damage or self._error
         return said
+
+    def _look_at_images(self) -> str:
+        """What is wrong with them, by their hashes; once, and where they were hashed (a shutdown may cut that off)."""
+        if self._host.config.verify and not self._damage and manifest.is_there(self._checkpoint):
+            try:
+                manifest.verify(self._checkpoint)
+            except (GuardianError, OSError) as error:
+                self._damage = f"its images are not what they were: {error}"
+        return self._damage
 
     def _start(self, writer: int) -> None:
         try:

@@ -98,6 +98,22 @@ def test_a_corrupt_image_starts_cold_and_is_kept(site: Site) -> None:
     assert site.machine.succeed("ls /run/guardian/holds").strip() == ""
 
 
+def test_memory_that_changed_on_the_disk_is_not_restored(site: Site) -> None:
+    """One byte of a page: CRIU would restore it."""
+    before = site.redis("rotten", "--restart always")
+    site.machine.succeed("guardianctl checkpoint rotten")
+    site.machine.wait_until_succeeds("guardianctl checkpoints --json | grep -q '\"hashed\": true'")
+    site.machine.succeed(
+        f"printf X | dd of=$(echo {STORE}/*/*/img/pages-1.img) bs=1 seek=100000 conv=notrunc status=none"
+    )
+    site.machine.execute("guardianctl restore rotten")
+    assert site.outcome("rotten") == "cold"
+    assert "its images are not what they were: img/pages-1.img has changed" in site.reason("rotten")
+    assert site.seen_in("rotten") != before
+    assert site.machine.succeed(f"ls {STORE}/*/*/ledger/orphaned {STORE}/*/*/img/pages-1.img")
+    assert site.machine.succeed("ls /run/guardian/holds").strip() == ""
+
+
 def test_a_read_only_ledger_at_the_moment_of_spent(site: Site) -> None:
     """`spent` cannot be written: CRIU refuses to let anything run, and the image stays good."""
     before = site.redis("careful")

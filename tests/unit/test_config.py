@@ -64,6 +64,7 @@ def test_the_defaults() -> None:
         health_timeout=60.0,
         hold_expiry=900.0,
         max_age=0.0,
+        verify=True,
         recreate_networks=False,
         fence_time=900.0,
         retained_snapshots=10,
