@@ -19,7 +19,7 @@ from guardian.faces.configuration import load_config
 from guardian.faces.errands import Errand
 from guardian.faces.incoming import Incoming
 from guardian.faces.jobs import Call, Request, Status, status_of
-from guardian.host import docker_daemon, facts, gate, paths, runc, systemd
+from guardian.host import criu_cpu, docker_daemon, facts, gate, paths, runc, systemd
 from guardian.host.docker_engine import Engine
 from guardian.model.config import Config, LogLevel, from_mapping
 from guardian.model.connections import address
@@ -361,6 +361,7 @@ def main() -> int:
         config = from_mapping({}, source="defaults")
     logging.getLogger().setLevel(_LEVELS[config.log_level])
     runc.warm()
+    criu_cpu.warm()
     log.info("guardian %s, ready after %.2f s", __version__, time.monotonic() - begun)
     Worker(config).run()
     return 0

@@ -12,6 +12,7 @@ Layout of a checkpoint, STORE/CONTAINER-ID/CHECKPOINT-ID/:
     remarks         sentences to be said when it is restored
     layer, container.json                   where its writable layer is, and how `docker inspect` shows it
     rootfs-diff.tar, deleted.files          a snapshot's writable layer
+    cpu             the processor it was taken on, as CRIU describes it, in hex
     origin          the id it had elsewhere, where it was imported
     result.json     what became of it, once that is known
     manifest.json   length and SHA-256 of each file that matters, once they are known

@@ -7,7 +7,7 @@ import json
 import logging
 from typing import Any
 
-from guardian.host import docker_daemon, durable, layer
+from guardian.host import criu_cpu, docker_daemon, durable, layer
 from guardian.host.docker_engine import Engine
 from guardian.host.layer import Layer
 from guardian.host.ledger import Checkpoint
@@ -32,6 +32,7 @@ def note(checkpoint: Checkpoint, container: Container, pid: int) -> None:
     """
     try:
         layer.note(checkpoint.folder, pid, container)
+        criu_cpu.note(checkpoint)
         _look_at_size(checkpoint)
         if checkpoint.purpose() is Purpose.SNAPSHOT and docker_daemon.running_pid():
             with contextlib.closing(Engine(limit=_ENGINE_LIMIT)) as engine:

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from guardian.host import docker_networks, facts, gate
+from guardian.host import criu_cpu, docker_networks, facts, gate
 from guardian.host.docker_engine import Engine
 from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
@@ -137,7 +137,7 @@ def _look(host: Host, checkpoint: Checkpoint, container: Container | None) -> Pe
             return None  # a checkpoint in the making, or one that was rolled back and is being looked at
         return _started_without_us(checkpoint, container)
     if checkpoint.intact():
-        stale = _stale(host, record, container)
+        stale = _stale(host, checkpoint, record, container)
         if stale:
             checkpoint.mark(State.ORPHANED, stale)
             gate.lift(container.id)
@@ -148,13 +148,16 @@ def _look(host: Host, checkpoint: Checkpoint, container: Container | None) -> Pe
     return _end(checkpoint, name, *cold(container, _why_not(checkpoint), _COLD_LIMIT))
 
 
-def _stale(host: Host, record: Record, container: Container) -> str:
+def _stale(host: Host, checkpoint: Checkpoint, record: Record, container: Container) -> str:
     """Why a complete checkpoint must not be restored all the same; empty where it may."""
     if container.config_hash != record.container.config_hash:
         return "the container's configuration changed"
     age = time.time() - record.taken
     if host.config.max_age and age > host.config.max_age:
         return f"its checkpoint is {age / 3600:.1f} h old, more than restore.max-age"
+    processor = criu_cpu.changed(checkpoint)
+    if processor:
+        return f"it was taken on another processor and cannot go on on this one: {processor}"
     return _without_network(host, record)
 
 

@@ -114,6 +114,18 @@ def test_memory_that_changed_on_the_disk_is_not_restored(site: Site) -> None:
     assert site.machine.succeed("ls /run/guardian/holds").strip() == ""
 
 
+def test_another_processor(site: Site) -> None:
+    """What another one would have written, which this CRIU does not agree to."""
+    before = site.redis("elsewhere", "--restart always")
+    site.machine.succeed("guardianctl checkpoint elsewhere")
+    site.machine.succeed(f"for f in {STORE}/*/*/cpu; do grep -q '[0-9a-f]' $f && echo 00000000 >$f; done")
+    site.machine.execute("guardianctl restore elsewhere")
+    assert site.outcome("elsewhere") == "cold"
+    assert "another processor" in site.reason("elsewhere")
+    assert site.seen_in("elsewhere") != before
+    assert site.machine.succeed(f"ls {STORE}/*/*/img/pages-1.img")
+
+
 def test_a_read_only_ledger_at_the_moment_of_spent(site: Site) -> None:
     """`spent` cannot be written: CRIU refuses to let anything run, and the image stays good."""
     before = site.redis("careful")
