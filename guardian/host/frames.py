@@ -266,7 +266,7 @@ class _Target:
 
 
 def give_way() -> None:
-    """Have this process, and what it starts, wait for its turn rather than interrupt who woke it (SCHED_BATCH, sched(7)).
+    """Have this process and what it starts wait for their turn: they interrupt nobody who wakes them (sched(7)).
 
     ssh hands over 32 KiB at a time: taken one by one, each costs two switches between processes.
     """
