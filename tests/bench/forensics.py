@@ -11,13 +11,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from guardian.host.images.folder import Folder
-from guardian.host.images.search import Search
 from tests.bench.__main__ import MEGABYTE, Line
 from tests.bench.beside_checkpointctl import beside
 from tests.bench.frozen import frozen, host_with_guardian
@@ -68,36 +65,9 @@ def build(folder: Path) -> Path:
 
 def measured(folder: Path, *task: str) -> tuple[float, float]:
     """Seconds of a task in a process of its own, after its interpreter has started, and MiB of its anonymous memory."""
-    argv = [sys.executable, "-m", "tests.bench.forensics", str(folder), *task]
+    argv = [sys.executable, "-m", "tests.bench.one_search", str(folder), *task]
     seconds, peak = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout.split()
     return float(seconds), float(peak)
-
-
-def task(folder: Path, what: str, pattern: str) -> None:
-    """What is measured, and the peak of anonymous memory that the kernel counted meanwhile."""
-    peak = 0
-    ended = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not ended.wait(0.01):
-            peak = max(peak, _anonymous())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    begun = time.perf_counter()
-    for _ in Search(Folder(folder), pattern.encode(), fixed=what == "fixed", context=32).hits():
-        pass
-    seconds = time.perf_counter() - begun
-    peak = max(peak, _anonymous())
-    ended.set()
-    watcher.join()
-    print(seconds, peak / MEGABYTE)
-
-
-def _anonymous() -> int:
-    line = next(each for each in Path("/proc/self/status").read_text().splitlines() if "RssAnon" in each)
-    return int(line.split()[1]) << 10
 
 
 def grep(folder: Path, how: str, pattern: str) -> float:
@@ -156,9 +126,6 @@ def on_a_host(images: Path) -> Iterator[Line]:
 
 def main() -> int:
     """Print the table."""
-    if len(sys.argv) > 1:
-        task(Path(sys.argv[1]), *sys.argv[2:])
-        return 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = build(Path(temporary) / "img")
         print(f"{'':44} {'value':>8} {'':4} {'bar':>8}   verdict")
