@@ -39,12 +39,16 @@ class Room:
         self._lock = threading.Lock()
         self._promised = 0
 
-    def take(self, container_id: str) -> None:
-        """Promise a container its room; raises StoreError where disk or a ceiling of the configuration is too small."""
+    def take(self, container_id: str) -> int:
+        """Promise a container its room and return how much that is.
+
+        Raises StoreError where disk or a ceiling of the configuration is too small.
+        """
         with self._lock:
             expected = memory_of(container_id)
             self._check(expected)
             self._promised += expected
+            return expected
 
     def _check(self, expected: int) -> None:
         config, store = self._config, self._ledger.store

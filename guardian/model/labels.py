@@ -17,6 +17,8 @@ GROUP = "guardian.group"
 CONNECTIONS = "guardian.connections"
 HOOK = "guardian.hook"
 MODE = "guardian.mode"
+PRIORITY = "guardian.priority"
+MOST_PRIORITY = 1000
 PLACEHOLDER = "guardian.placeholder"
 """Guardian's own: a container that only takes an address during a restore."""
 COMPOSE_DEPENDS_ON = "com.docker.compose.depends_on"
@@ -106,6 +108,13 @@ LABELS: tuple[Label, ...] = (
         "A checkpoint that a person asks for by the container's name is taken all the same.",
     ),
     Label(
+        PRIORITY,
+        f"a whole number from 0 to {MOST_PRIORITY}",
+        "`0`",
+        "Who is saved first when time is short: the highest number, then the smallest. Who does not come to it within "
+        "`[checkpoint] budget` is stopped gracefully.",
+    ),
+    Label(
         HOOK,
         "the name of a file in `/etc/guardian/hooks/`",
         "none",
@@ -160,6 +169,7 @@ class Policy:
     connections: Connections = Connections.KEEP
     hook: str = ""
     mode: Mode = Mode.CHECKPOINT
+    priority: int = 0
     problems: tuple[str, ...] = ()
 
 
@@ -176,7 +186,10 @@ def parse(labels: Mapping[str, str], image_labels: Mapping[str, str], *, trust_i
     )
     hook = _hook(own.get(HOOK, ""), problems)
     mode = _one_of(MODE, own, Mode.CHECKPOINT, problems)
-    return Policy(enabled, depends_on, group, connections, hook, mode, tuple(dict.fromkeys(problems)))
+    priority = _priority(own.get(PRIORITY, "0"), problems)
+    return Policy(
+        enabled, depends_on, group, connections, hook, mode, priority, tuple(dict.fromkeys(problems))
+    )
 
 
 def _own(
@@ -206,6 +219,16 @@ def _enabled(value: str, problems: list[str]) -> bool:
             "allowed are true or false"
         )
     return word == "true"
+
+
+def _priority(value: str, problems: list[str]) -> int:
+    text = value.strip()
+    if text.isascii() and text.isdecimal() and len(text) <= 4 and int(text) <= MOST_PRIORITY:
+        return int(text)
+    problems.append(
+        f"label {PRIORITY}: {quoted(value)} is not allowed, 0 is used; allowed are 0 to {MOST_PRIORITY}"
+    )
+    return 0
 
 
 def _hook(value: str, problems: list[str]) -> str:

@@ -23,6 +23,7 @@ from guardian.work.barrier import Barrier
 from guardian.work.departure import Departure
 from guardian.work.host import Budget, Host, Say
 from guardian.work.member import MemberCheckpoint
+from guardian.work.slots import Slots
 
 log = logging.getLogger("guardian.checkpoint")
 
@@ -51,7 +52,10 @@ def checkpoint(
     groups = [group for group in graph.groups() if wanted.keys() & set(group.members)]
     if departure is not None:
         groups = [Group(tuple(wanted), GroupPolicy.ALL_OR_NOTHING)]
-    slots = threading.Semaphore(host.config.parallel or os.cpu_count() or 1)
+    groups.sort(
+        key=lambda group: min(-wanted[item].policy.priority for item in group.members if item in wanted)
+    )
+    slots = Slots(host.config.parallel or os.cpu_count() or 1)
     room = space.Room(host.config, host.ledger)
     results: list[Result] = []
 
@@ -92,7 +96,7 @@ class _Group:
         host: Host,
         members: Sequence[Member],
         group: Group,
-        slots: threading.Semaphore,
+        slots: Slots,
         kind: _Kind,
         budget: Budget,
         room: space.Room,
@@ -158,7 +162,7 @@ class _Group:
                 unsupported = found[0] if found else runc.unsupported()
                 if unsupported:
                     raise GuardianError(unsupported)
-                self._room.take(container.id)
+                size = self._room.take(container.id)
                 dumps.append(
                     MemberCheckpoint.begin(
                         self._host,
@@ -171,6 +175,7 @@ class _Group:
                         departure=self._kind.departure,
                     )
                 )
+                dumps[-1].rank = (-member.policy.priority, size)
             except GuardianError as error:
                 self._reasons[container.id] = str(error)
         return dumps

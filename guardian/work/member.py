@@ -11,7 +11,6 @@ import select
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ from guardian.work.barrier import Barrier
 from guardian.work.departure import Departure
 from guardian.work.host import Budget, Host
 from guardian.work.settle import KILL_LIMIT, release_running, settle, void
+from guardian.work.slots import Rank, Slots
 
 _FREEZE_LIMIT = 10.0
 _EXEC_LIMIT = 3.0
@@ -69,6 +69,7 @@ class MemberCheckpoint:
         self.checkpoint = checkpoint
         self.times = Times()
         self.reason = ""
+        self.rank: Rank = (0, 0)
         self.aftermath: Aftermath | None = None
         self._host = host
         self._budget = budget
@@ -187,7 +188,7 @@ class MemberCheckpoint:
         )
         durable.write(self.checkpoint.folder / "dump.conf", configuration)
 
-    def dump(self, slots: threading.Semaphore, dumped: Barrier, held: Barrier, writable: set[str]) -> None:
+    def dump(self, slots: Slots, dumped: Barrier, held: Barrier, writable: set[str]) -> None:
         """Dump and commit with the group. What fails becomes `reason`; else `aftermath` is set."""
         try:
             try:
@@ -255,12 +256,12 @@ class MemberCheckpoint:
     def _socket(self) -> Path:
         return paths.DUMPS / f"{self.checkpoint.id}.sock"
 
-    def _dump(self, slots: threading.Semaphore, dumped: Barrier, held: Barrier, writable: set[str]) -> None:
+    def _dump(self, slots: Slots, dumped: Barrier, held: Barrier, writable: set[str]) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
             self._socket.unlink(missing_ok=True)
             listening.bind(str(self._socket))
             listening.listen(1)
-            if not slots.acquire(timeout=self._budget.left(at_most=_MOST_SECONDS)):
+            if not slots.acquire(self.rank, limit=self._budget.left(at_most=_MOST_SECONDS)):
                 raise CannotSave("no time was left in the budget for its dump")
             try:
                 self._process = runc.start_dump(

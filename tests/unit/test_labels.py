@@ -15,6 +15,7 @@ from guardian.model.labels import (
     LABELS,
     MODE,
     MOST_DEPENDENCIES,
+    PRIORITY,
     Condition,
     Dependency,
     GroupPolicy,
@@ -184,3 +185,16 @@ def test_modes() -> None:
     policy = parse({MODE: "halt"}, {}, trust_image_labels=False)
     assert policy.mode is Mode.CHECKPOINT
     assert "'halt' is not allowed" in policy.problems[0]
+
+
+@pytest.mark.parametrize(("value", "priority"), [("7", 7), (" 1000 ", 1000), ("0", 0)])
+def test_priority(value: str, priority: int) -> None:
+    policy = parse({PRIORITY: value}, {}, trust_image_labels=False)
+    assert (policy.priority, policy.problems) == (priority, ())
+
+
+@pytest.mark.parametrize("value", ["", "-1", "1001", "1.5", "high", "\u0663", "99999999"])
+def test_a_priority_that_is_none_is_said(value: str) -> None:
+    policy = parse({PRIORITY: value}, {}, trust_image_labels=False)
+    assert policy.priority == 0
+    assert PRIORITY in policy.problems[0]
