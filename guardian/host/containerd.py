@@ -15,13 +15,13 @@ def without_front() -> str:
 
     A shim has its containerd's environment; so it is that process that is looked at, whoever has started it.
     """
-    found = [pid for pid in _processes() if (path := _path_of(pid)) is not None and not _leads_to_us(path)]
+    found = [pid for pid in processes() if (path := _path_of(pid)) is not None and not _leads_to_us(path)]
     if not found:
         return ""
     return f"containerd (pid {found[0]}) was started without guardian's runtime in its path: restart it"
 
 
-def _processes() -> list[int]:
+def processes() -> list[int]:
     """Every containerd of this PID namespace that a dockerd may use."""
     found = []
     for entry in os.listdir("/proc"):

@@ -29,6 +29,7 @@ HOOKS = CONFIGURATION.parent / "hooks"
 """The administrator's executables; labels name them."""
 LIBEXEC = Path("/usr/libexec/docker-guardian")
 FRONT_FOLDER = LIBEXEC / "path"
+CANARY = LIBEXEC / "canary"
 COMMIT_SCRIPT = LIBEXEC / "commit"
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import select
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -61,6 +63,28 @@ def descendants(pid: int) -> list[int]:
             found.append(child)
             queue.append(child)
     return found
+
+
+def command_lines() -> Iterator[tuple[int, list[bytes]]]:
+    """Every process with the words of its command line."""
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                yield int(entry), Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+
+
+def wait_for_exit(pid: int, *, limit: float) -> bool:
+    """Whether a process that need not be a child ended within `limit` seconds."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], limit)[0])
+    finally:
+        os.close(descriptor)
 
 
 def boot_id() -> str:

@@ -7,7 +7,6 @@ import dataclasses
 import functools
 import json
 import os
-import select
 import shutil
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from guardian.host import containerd, paths, proc
 from guardian.host.cgroup import Cgroup
 from guardian.host.command import CommandFailed, run
 
-_USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MINIMUM_CRIU = (3, 19)
 """Before it, action scripts from a configuration file are ignored under runc."""
 
@@ -37,9 +36,9 @@ class RuncContainer:
 
 def binary() -> str:
     """The real runc; raises CommandFailed."""
-    found = shutil.which("runc", path=_USUAL_PATH)
+    found = shutil.which("runc", path=USUAL_PATH)
     if found is None:
-        raise CommandFailed("runc is not there", f"not in {_USUAL_PATH}")
+        raise CommandFailed("runc is not there", f"not in {USUAL_PATH}")
     return found
 
 
@@ -91,9 +90,9 @@ def oom_score_adj(bundle: Path) -> int:
 
 def criu() -> str:
     """CRIU; raises CommandFailed."""
-    found = shutil.which("criu", path=_USUAL_PATH)
+    found = shutil.which("criu", path=USUAL_PATH)
     if found is None:
-        raise CommandFailed("criu is not there", f"not in {_USUAL_PATH}")
+        raise CommandFailed("criu is not there", f"not in {USUAL_PATH}")
     return found
 
 
@@ -138,8 +137,18 @@ def version() -> str:
 
 def unsupported() -> str:
     """Why no dump can work on this host, empty where it can."""
+    return criu_too_old() or breaking_configuration() or containerd.without_front()
+
+
+def criu_too_old() -> str:
+    """That CRIU is too old, empty where it is not; raises CommandFailed."""
     if criu_version() < _MINIMUM_CRIU:
         return f"CRIU {'.'.join(map(str, criu_version()))} is older than 3.19"
+    return ""
+
+
+def breaking_configuration() -> str:
+    """What in CRIU's shared configuration would break the commit, empty where nothing does."""
     for file in ("/etc/criu/runc.conf", "/etc/criu/default.conf"):
         try:
             words = {line.split()[0] for line in Path(file).read_text().splitlines() if line.split()}
@@ -148,7 +157,7 @@ def unsupported() -> str:
         breaking = words & {"action-script", "leave-running", "leave-stopped"}
         if breaking:
             return f"{file} has {', '.join(sorted(breaking))}, which breaks the commit"
-    return containerd.without_front()
+    return ""
 
 
 def network_lock_skip() -> bool:
@@ -180,7 +189,7 @@ def start_dump(
             stderr=subprocess.STDOUT,
             env={
                 **os.environ,
-                "PATH": _USUAL_PATH,
+                "PATH": USUAL_PATH,
                 "CRIU_CONFIG_FILE": str(checkpoint / "dump.conf"),
                 "GUARDIAN_CHECKPOINT": str(checkpoint),
             },
@@ -217,40 +226,22 @@ def first_error(log: Path) -> str:
 def await_dump(container_id: str, cgroup: Cgroup, *, limit: float = 60.0) -> None:
     """Wait for a `runc checkpoint` of the container that another worker has started; after `limit` seconds end it."""
     for pid in _dumping(container_id):
-        if _wait_for_exit(pid, limit=limit):
+        if proc.wait_for_exit(pid, limit=limit):
             continue
         cgroup.freeze(limit=10.0)
         for criu in criu_below(pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(criu, signal.SIGKILL)
-        _wait_for_exit(pid, limit=20.0)
+        proc.wait_for_exit(pid, limit=20.0)
 
 
 def _dumping(container_id: str) -> list[int]:
     """The processes that are a `runc checkpoint` of the container."""
-    found = []
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            words = Path(f"/proc/{entry}/cmdline").read_bytes().split(b"\0")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if b"checkpoint" in words and container_id.encode() in words:
-            found.append(int(entry))
-    return found
-
-
-def _wait_for_exit(pid: int, *, limit: float) -> bool:
-    """Whether a process that need not be a child ended within `limit` seconds."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([descriptor], [], [], limit)[0])
-    finally:
-        os.close(descriptor)
+    return [
+        pid
+        for pid, words in proc.command_lines()
+        if b"checkpoint" in words and container_id.encode() in words
+    ]
 
 
 def warm() -> None:

@@ -61,6 +61,7 @@ class Config:
     max_age: float
     verify: bool
     recreate_networks: bool
+    canary: bool
     fence_time: float
     retained_snapshots: int
     retained_age: float
@@ -308,6 +309,14 @@ SETTINGS: tuple[Setting, ...] = (
         _TRUTH_KIND,
         False,
         "Whether a network that was removed while its container was held is made anew as it was.",
+    ),
+    Setting(
+        "restore",
+        "canary",
+        "canary",
+        _TRUTH_KIND,
+        True,
+        "Whether a small process is dumped and restored first. Where that fails all start cold, their images kept.",
     ),
     Setting(
         "connections",

@@ -18,7 +18,7 @@ from guardian.model.graph import Member
 from guardian.model.labels import PLACEHOLDER, Mode
 from guardian.model.outcome import Result
 from guardian.model.states import Purpose
-from guardian.work import choice, guarded, pending, reception, recover, stop
+from guardian.work import canary, choice, guarded, pending, reception, recover, stop
 from guardian.work.checkpoint import checkpoint, line
 from guardian.work.host import Budget, Host, Say
 from guardian.work.restore import cold, restore
@@ -70,6 +70,8 @@ def engine_is_up(host: Host, *, stopping: threading.Event, say: Say) -> list[Res
     found = guarded.find(containers, host.config)
     waiting = sorted({item.container_id for item in host.ledger.all()} | set(gate.holds()))
     ready, results = pending.sort_out(host, containers, waiting, say=say)
+    ready, cold_ones = canary.sent_ahead(host, ready, stopping=stopping, say=say)
+    results += cold_ones
     results += restore(host, found.graph, ready, stopping=stopping, say=say)
     results += _without_checkpoint(host, found, {result.container_id for result in results}, say=say)
     results += _end_empty_holds(host, containers, say=say)

@@ -178,6 +178,17 @@ def _without_network(host: Host, record: Record) -> str:
     return ""
 
 
+def give_up(item: Pending, reason: str) -> Result:
+    """Start a container cold whose checkpoint could be restored; it is kept as an orphan."""
+    gate.withdraw(item.container.id)
+    try:
+        item.checkpoint.mark(State.ORPHANED, reason)
+    except OSError as error:
+        reason += f"; and the ledger cannot be written: {error}"
+    gate.lift(item.container.id)
+    return _end(item.checkpoint, item.container.name, *cold(item.container, reason, _COLD_LIMIT))
+
+
 def expire(host: Host, container: Container) -> Result:
     """The time of a hold is over: its checkpoint is kept, the container starts cold."""
     reason = "its hold expired, nothing had restored it"

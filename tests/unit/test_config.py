@@ -66,6 +66,7 @@ def test_the_defaults() -> None:
         max_age=0.0,
         verify=True,
         recreate_networks=False,
+        canary=True,
         fence_time=900.0,
         retained_snapshots=10,
         retained_age=0.0,
@@ -117,6 +118,11 @@ def test_values() -> None:
     assert (config.parallel, config.checkpoint_budget) == (4, 600.0)
     assert (config.max_age, config.health_timeout) == (7 * 86400.0, 1.5)
     assert config.log_level is LogLevel.DEBUG
+
+
+def test_the_canary_can_be_left_out() -> None:
+    assert read("[restore]\ncanary = false").canary is False
+    refused('[restore]\ncanary = "no"')
 
 
 def test_an_unknown_key() -> None:
