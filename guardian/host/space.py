@@ -39,6 +39,11 @@ class Room:
         self._lock = threading.Lock()
         self._promised = 0
 
+    def check(self) -> None:
+        """Raises StoreError where there is no room for anything."""
+        with self._lock:
+            self._check(0)
+
     def take(self, container_id: str) -> int:
         """Promise a container its room and return how much that is.
 

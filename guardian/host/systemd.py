@@ -1,7 +1,7 @@
-"""systemd, through pystemd: is the host on its way down, what is a unit doing.
+"""systemd, through pystemd: is the host on its way down, what is a unit doing. What people are told: by systemctl.
 
-Only pystemd's bus is used: its `Manager(_autoload=True)` and `Unit(...)` make new classes from introspection at each
-call and keep them (measured: 2 MB each, pystemd 0.13.2).
+Of pystemd only the bus is used: its `Manager(_autoload=True)` and `Unit(...)` make new classes from introspection at
+each call and keep them (measured: 2 MB each, pystemd 0.13.2).
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from typing import Any
 
 from pystemd.dbuslib import DBus, path_encode
 
+from guardian.host.command import run
+
+_SHOW_LIMIT = 10.0
 _SYSTEMD = b"org.freedesktop.systemd1"
 _GOING_DOWN = {
     b"shutdown.target",
@@ -50,6 +53,12 @@ def active_state(unit: str) -> str:
     """systemd's ActiveState of a unit."""
     state: bytes = _property(unit, b"Unit", b"ActiveState", b"s")
     return state.decode()
+
+
+def shown(unit: str, *properties: str) -> dict[str, str]:
+    """Properties of a unit as `systemctl show` writes them; raises CommandFailed."""
+    text = run(["systemctl", "show", unit, f"--property={','.join(properties)}"], limit=_SHOW_LIMIT).output
+    return {key: value for key, _, value in (line.partition("=") for line in text.splitlines())}
 
 
 def _property(unit: str, interface: bytes, name: bytes, kind: bytes) -> Any:

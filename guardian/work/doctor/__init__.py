@@ -1,0 +1,1 @@
+"""What may be wrong with a host: one file for each thing that is looked at."""
