@@ -29,7 +29,7 @@ def program(store: Path, script: str) -> None:
 
 
 def test_a_program_that_is_not_there_is_no_failure(store: Path) -> None:
-    trial = canary.sing(store)
+    trial = canary.attempt(store)
     assert trial.untried
     assert not trial.failure
     assert list(store.iterdir()) == []
@@ -38,14 +38,14 @@ def test_a_program_that_is_not_there_is_no_failure(store: Path) -> None:
 @pytest.mark.parametrize("script", ["exit 1", "echo hello", "exec >&-; exec sleep 100"])
 def test_nor_is_one_that_does_not_get_ready(store: Path, script: str) -> None:
     program(store, script)
-    trial = canary.sing(store, limit=5.0)
+    trial = canary.attempt(store, limit=5.0)
     assert "does not start" in trial.untried
     assert list(store.iterdir()) == []
 
 
 def test_one_that_says_nothing_has_its_limit(store: Path) -> None:
     program(store, "exec sleep 100")
-    trial = canary.sing(store, limit=0.5)
+    trial = canary.attempt(store, limit=0.5)
     assert "does not start" in trial.untried
     assert trial.seconds < 5.0
 
@@ -53,7 +53,7 @@ def test_one_that_says_nothing_has_its_limit(store: Path) -> None:
 def test_a_host_without_criu_fails(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(store, "echo ready 1; exec >&-; exec sleep 100")
     monkeypatch.setattr(runc, "USUAL_PATH", str(store))
-    trial = canary.sing(store, limit=5.0)
+    trial = canary.attempt(store, limit=5.0)
     assert "criu is not there" in trial.failure
     assert list(store.iterdir()) == []
 
@@ -67,7 +67,7 @@ def test_what_a_killed_one_left_is_removed(store: Path) -> None:
     for folder in (left, busy, other):
         folder.mkdir()
     program(store, "exit 1")
-    canary.sing(store)
+    canary.attempt(store)
     assert not left.exists()
     assert busy.exists()
     assert other.exists()
@@ -76,4 +76,4 @@ def test_what_a_killed_one_left_is_removed(store: Path) -> None:
 def test_a_store_that_is_not_there_is_no_reason(store: Path) -> None:
     (store.parent / "run").mkdir()
     program(store, "exit 1")
-    assert "does not start" in canary.sing(store / "gone").untried
+    assert "does not start" in canary.attempt(store / "gone").untried
