@@ -196,9 +196,19 @@ def _mountinfo(pid: int) -> list[str]:
 
 
 def linked(init: int, inodes: set[str]) -> list[str]:
-    """Local names of the connected unix sockets among `inodes` whose other end is none of them."""
+    """Local names of the connected unix sockets among `inodes` whose other end is none of them.
+
+    An accepted socket is in the network namespace of who connected, which may be the host's.
+    """
+    here = os.getpid()
+    apart = _spaces(init).get("net") != _spaces(here).get("net")
+    return [name for pid in ((init, here) if apart else (here,)) for name in _linked_in(pid, inodes)]
+
+
+def _linked_in(pid: int, inodes: set[str]) -> list[str]:
+    """The same, of the sockets in the network namespace of `pid`."""
     try:
-        lines = Path(f"/proc/{init}/net/unix").read_text(errors="replace").splitlines()[1:]
+        lines = Path(f"/proc/{pid}/net/unix").read_text(errors="replace").splitlines()[1:]
     except OSError:
         return []
     rows = [line.split(maxsplit=7) for line in lines]
@@ -210,7 +220,7 @@ def linked(init: int, inodes: set[str]) -> list[str]:
     if not wanted:
         return []
     try:
-        told = run(["nsenter", f"--net=/proc/{init}/ns/net", "ss", "-xanH"], limit=_LIMIT, check=False).output
+        told = run(["nsenter", f"--net=/proc/{pid}/ns/net", "ss", "-xanH"], limit=_LIMIT, check=False).output
     except CommandFailed:
         return []
     return foreign(told, wanted, inodes)

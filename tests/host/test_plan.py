@@ -79,7 +79,7 @@ def test_what_stands_in_the_way_is_said_with_its_cure(site: Site) -> None:
         site.run("ring", "python3 /r.py", "-v /root/ring.py:/r.py:ro", "--security-opt seccomp=unconfined")
         site.machine.succeed("docker exec -d talked sleep 1000")
         site.machine.wait_until_succeeds("docker logs ring | grep .")
-        site.wait_for(lambda: "ESTAB" in site.machine.succeed("ss -xanH src /run/outside/db.sock"))
+        site.machine.wait_until_succeeds("guardianctl plan linked | grep db.sock")
         found = by_name(plan(site, status=3))
         assert "/run/outside/db.sock" in forbidding(found["linked"])[0]
         assert "--rm" in forbidding(found["gone"])[0]
