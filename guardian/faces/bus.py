@@ -7,6 +7,7 @@ org.dockerguardian.Guardian1.xml beside this file.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -58,6 +59,7 @@ class Guardian:
             "Import": self.take_in,
             "Migrate": self.migrate,
             "List": self.list_all,
+            "Plan": self.plan,
         }
 
     async def checkpoint(self, caller: Caller, containers: list[str], options: Options) -> str:
@@ -108,15 +110,14 @@ class Guardian:
     async def list_all(self, _caller: Caller, options: Options) -> list[dict[str, Variant]]:
         """The guarded containers."""
         bus_values.flags("List", options)
-        async with await Conversation.begin(worker_client.request(Call.LIST)) as conversation:
-            try:
-                answer = await asyncio.wait_for(conversation.end(), _LIST_WITHIN)
-            except TimeoutError as error:
-                raise WorkerUnavailable(
-                    "the worker does not answer", f"not within {_LIST_WITHIN:g} s", hint="is dockerd stuck?"
-                ) from error
-        raise_if_refused(answer)
+        answer = await _at_once(worker_client.request(Call.LIST))
         return bus_values.containers(answer.results)
+
+    async def plan(self, _caller: Caller, containers: list[str], options: Options) -> str:
+        """What saving containers would come to, as JSON."""
+        bus_values.flags("Plan", options)
+        answer = await _at_once(worker_client.request(Call.PLAN, tuple(containers)))
+        return bus_values.text(json.dumps(answer.results[0]))
 
     async def _errand(
         self,
@@ -256,6 +257,19 @@ class Service(Signals):
                 await self._bus.send(reply)
         finally:
             _close(reply)
+
+
+async def _at_once(request: bytes) -> Answer:
+    """The answer to a call that makes no job; raises Refused or WorkerUnavailable."""
+    async with await Conversation.begin(request) as conversation:
+        try:
+            answer = await asyncio.wait_for(conversation.end(), _LIST_WITHIN)
+        except TimeoutError as error:
+            raise WorkerUnavailable(
+                "the worker does not answer", f"not within {_LIST_WITHIN:g} s", hint="is dockerd stuck?"
+            ) from error
+    raise_if_refused(answer)
+    return answer
 
 
 def _close(message: Message) -> None:

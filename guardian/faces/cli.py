@@ -22,6 +22,7 @@ from guardian.model.wording import printable
 
 _AT_ONCE = ("status", "list", "checkpoint", "restore", "release")
 _LATER = {
+    "cli_plan": ("plan",),
     "cli_checkpoints": ("snapshot", "checkpoints", "remove"),
     "cli_doctor": ("doctor",),
     "cli_verify": ("verify",),

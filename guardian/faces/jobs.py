@@ -6,8 +6,9 @@ Protocol on /run/guardian/worker.sock, JSON a line:
         "errand": {"host": TEXT, "options": {...}}}
     <- {"accepted": true}, {"say": TEXT}..., {"done": STATUS, "results": [...], "error": {"name":, "text":} | null}
 `containers` are checkpoints where those are removed; `leave_running`: what older clients say for the call snapshot.
-A call that is refused is never accepted; `list` and `find` (is there such a container, does it run) are answered at
-once. Lines of another kind are for clients to come. `depart` (with a move) is a conversation, `work/departure.py`.
+A call that is refused is never accepted; `list`, `plan` and `find` (is there such a container, does it run) are
+answered at once. Lines of another kind are for clients to come. `depart` (with a move) is a conversation,
+`work/departure.py`.
 `export`, `import` and `migrate` are errands (`errands.py`); the first two come with a descriptor (SCM_RIGHTS), beside
 the request's first bytes. No other call may have one.
 With "plain" (the units' small C client) the answers are `say TEXT`, `extend SECONDS`, `exit STATUS`.
@@ -34,6 +35,7 @@ class Call(enum.Enum):
     """What the worker can be asked for. The last three are systemd's."""
 
     LIST = "list"
+    PLAN = "plan"
     FIND = "find"
     INSPECT = "inspect"
     CHECKPOINT = "checkpoint"
@@ -131,3 +133,10 @@ def status_of(call: Call, results: list[Result]) -> Status:
     if not bad:
         return Status.DONE
     return Status.FAILED if bad == len(results) else Status.PARTLY
+
+
+def status_of_plan(savable: int, planned: int, *, fits: bool) -> Status:
+    """How a plan ends: failed where nothing can be saved or not in time, partly where some cannot."""
+    if planned and (not savable or not fits):
+        return Status.FAILED
+    return Status.DONE if savable == planned else Status.PARTLY

@@ -13,12 +13,12 @@ import time
 from typing import Any
 
 from guardian import __version__
-from guardian.faces import worker_errand, worker_inspect
+from guardian.faces import worker_errand, worker_inspect, worker_plan
 from guardian.faces.caller import Caller
 from guardian.faces.configuration import load_config
 from guardian.faces.errands import Errand
 from guardian.faces.incoming import Incoming
-from guardian.faces.jobs import Call, Request, Status, status_of
+from guardian.faces.jobs import Call, Request, Status, status_of, status_of_plan
 from guardian.host import criu_cpu, docker_daemon, facts, gate, paths, runc, systemd
 from guardian.host.docker_engine import Engine
 from guardian.model.config import Config, LogLevel, from_mapping
@@ -36,6 +36,7 @@ from guardian.work.departure import Departure
 from guardian.work.hashing import Hashing
 from guardian.work.host import Budget, Claims, Host
 from guardian.work.overview import overview
+from guardian.work.plan import plan
 from guardian.work.restore import restore
 from guardian.work.watch import Watch
 
@@ -72,6 +73,8 @@ class Worker:
         threading.Thread(target=self._watch.run, name="events", daemon=True).start()
         threading.Thread(target=self._watch.count_holds, name="holds", daemon=True).start()
         threading.Thread(target=self._tidy, name="retention", daemon=True).start()
+        lookout = worker_plan.Lookout(self._host, self._containers, self._claims.claimed)
+        threading.Thread(target=lookout.run, name="lookout", daemon=True).start()
         self._hashing.begin()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
             temporary = paths.WORKER_SOCKET.with_suffix(".new")
@@ -134,6 +137,12 @@ class Worker:
     def _answer(self, request: Request, caller: Caller) -> None:
         if request.call is Call.LIST:
             caller.end(Status.DONE, self._list())
+            return
+        if request.call is Call.PLAN:
+            made = plan(self._host, self._containers(), request.containers)
+            total = made["total"]
+            planned = len(made["containers"])
+            caller.end(status_of_plan(total["savable"], planned, fits=total["fits_time"]), [made])
             return
         if request.call is Call.FIND:
             caller.end(Status.DONE, self._find(request))

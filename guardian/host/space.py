@@ -21,13 +21,19 @@ def memory_of(container_id: str) -> int:
     total = 0
     for pid in Cgroup(known.cgroup).pids():
         try:
-            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+            total += memory_in(Path(f"/proc/{pid}/status").read_text(errors="replace"))
         except (FileNotFoundError, ProcessLookupError):
             continue
-        for line in lines:
-            if line.startswith(("RssAnon:", "RssShmem:", "VmSwap:")):
-                total += int(line.split()[1]) * 1024
     return total
+
+
+def memory_in(status: str) -> int:
+    """What /proc/PID/status says an image of the process will take at most."""
+    return sum(
+        int(line.split()[1]) * 1024
+        for line in status.splitlines()
+        if line.startswith(("RssAnon:", "RssShmem:", "VmSwap:"))
+    )
 
 
 class Room:

@@ -24,6 +24,7 @@ from guardian.model.container import Container
 from guardian.model.errors import CannotSave, GuardianError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Aftermath, Purpose, State, Verdict
+from guardian.model.traits import GHOST_LIMIT
 from guardian.model.wording import printable
 from guardian.work import content, peers, script
 from guardian.work.barrier import Barrier
@@ -35,7 +36,6 @@ from guardian.work.slots import Rank, Slots
 _FREEZE_LIMIT = 10.0
 _EXEC_LIMIT = 3.0
 _EXEC_GRACE = 1.0
-_GHOST_LIMIT = 1 << 30
 _MOST_SECONDS = 1200.0
 """No wait is longer than a whole shutdown may take, whatever the budget."""
 
@@ -181,7 +181,7 @@ class MemberCheckpoint:
         if self._known.own_network and not self._known.network_is_path:
             network = proc.inode(f"/proc/{self._known.pid}/ns/net")
         configuration = criu_config.dump(
-            ghost_limit=_GHOST_LIMIT,
+            ghost_limit=GHOST_LIMIT,
             external_network=network,
             own_lock=self._known.own_network or fenced,
             skip_lock=runc.network_lock_skip(),

@@ -88,6 +88,27 @@ def losses(
     return f"{container.name}: {told}" if (told := said(decided, "the move would close")) else ""
 
 
+def losses_by_reboot(
+    config: Config,
+    container: Container,
+    there: Iterable[Container],
+    kept: Collection[str],
+    *,
+    init: int,
+    pids: Iterable[int],
+    own_network: bool,
+) -> tuple[int, str]:
+    """How many connections it has, and what a reboot of the host will close, as it looks now.
+
+    `kept` are the names of the containers that can be saved. Raises GuardianError.
+    """
+    found = connections.of(container, init, pids, own_network=own_network, names=connections.names_of(there))
+    if found and (not _keeps(config, container) or container.name not in kept):
+        why = "guardian.connections=close" if container.name in kept else "it cannot be saved"
+        return len(found), f"a reboot would close its {len(found)} connections: {why}"
+    return len(found), said(fates(found, kept=kept, on_host=()), "a reboot would close")
+
+
 def farewell(checkpoints: Iterable[Checkpoint]) -> None:
     """Containers have moved away: those outside whose connections stay behind are told so by a reset."""
     for checkpoint in checkpoints:
