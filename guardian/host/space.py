@@ -14,26 +14,39 @@ from guardian.model.errors import StoreError
 
 
 def memory_of(container_id: str) -> int:
-    """Bytes an image of the container will take at most: what its processes have of their own, and shared memory."""
+    """Bytes an image of the container will take: what its processes have of their own, and shared memory."""
     known = runc.state(container_id)
     if known is None:
         return 0
     total = 0
     for pid in Cgroup(known.cgroup).pids():
         try:
-            total += memory_in(Path(f"/proc/{pid}/status").read_text(errors="replace"))
+            total += memory_of_process(pid)
         except (FileNotFoundError, ProcessLookupError):
             continue
     return total
 
 
-def memory_in(status: str) -> int:
-    """What /proc/PID/status says an image of the process will take at most."""
-    return sum(
-        int(line.split()[1]) * 1024
-        for line in status.splitlines()
-        if line.startswith(("RssAnon:", "RssShmem:", "VmSwap:"))
-    )
+def memory_of_process(pid: int) -> int:
+    """Bytes that one process adds to an image; raises FileNotFoundError or ProcessLookupError once it is gone."""
+    folder = Path(f"/proc/{pid}")
+    status = (folder / "status").read_text(errors="replace")
+    # Walks the page tables: only for those that have any.
+    shares = _kibibytes(status, "RssShmem:")
+    return memory_in(status, (folder / "smaps_rollup").read_text() if shares else "")
+
+
+def memory_in(status: str, rollup: str = "") -> int:
+    """What /proc/PID/status, and smaps_rollup for shared memory, say that an image of the process will take at most.
+
+    CRIU writes shared memory once: a hundred postgres processes have their share of it, not each the whole.
+    """
+    shared = _kibibytes(rollup, "Pss_Shmem:") if rollup else _kibibytes(status, "RssShmem:")
+    return (_kibibytes(status, "RssAnon:", "VmSwap:") + shared) * 1024
+
+
+def _kibibytes(text: str, *keys: str) -> int:
+    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(keys))
 
 
 class Room:

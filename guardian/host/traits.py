@@ -11,7 +11,7 @@ from pathlib import Path
 from guardian.host import proc
 from guardian.host.command import CommandFailed, run
 from guardian.host.runc import RuncContainer
-from guardian.host.space import memory_in
+from guardian.host.space import memory_of_process
 from guardian.model.container import Container
 from guardian.model.traits import Deleted, Descriptor, Mapping, Process, Traits
 
@@ -35,7 +35,7 @@ def of(container: Container, known: RuncContainer, pids: Sequence[int]) -> Trait
     for pid in pids:
         with contextlib.suppress(*_GONE):
             status = Path(f"/proc/{pid}/status").read_text(errors="replace")
-            memory += memory_in(status)
+            memory += memory_of_process(pid)
             if pid in family:
                 process = _process(pid, status, spaces, overlay)
                 processes.append(process)

@@ -113,6 +113,31 @@ def test_size_and_time_are_those_of_the_real_checkpoint(site: Site) -> None:
     assert foretold["seconds"] > 0
 
 
+SHARED = """\
+import mmap, os, time
+held = mmap.mmap(-1, 64 << 20)
+held.write(os.urandom(64 << 20))
+for _ in range(8):
+    if not os.fork():
+        held.seek(0)
+        held.read()
+        break
+print("ready", flush=True)
+time.sleep(100000)
+"""
+
+
+def test_shared_memory_is_foretold_once(site: Site) -> None:
+    """As a database's buffers are: nine processes have all of it."""
+    site.machine.write("/root/shared.py", SHARED)
+    site.run("buffers", "python3 -u /shared.py", "-v /root/shared.py:/shared.py:ro")
+    site.wait_for(lambda: site.machine.succeed("docker logs buffers").count("ready") == 9)
+    foretold = by_name(plan(site))["buffers"]["size"]
+    site.machine.succeed("guardianctl snapshot buffers")
+    (real,) = json.loads(site.machine.succeed("guardianctl checkpoints --json"))
+    assert real["size"] / 1.5 < foretold < real["size"] * 1.5
+
+
 def test_over_the_bus(site: Site) -> None:
     site.redis("db")
     place = "org.dockerguardian.Guardian1 /org/dockerguardian/Guardian1 org.dockerguardian.Guardian1"

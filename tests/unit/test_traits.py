@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from guardian.host import traits as seen
-from guardian.host.space import memory_in
+from guardian.host.space import memory_in, memory_of_process
 from guardian.model.traits import (
     GHOST_LIMIT,
     Deleted,
@@ -199,3 +200,24 @@ def test_noise_breaks_nothing(text: str) -> None:
 def test_memory() -> None:
     text = "Name:\tx\nVmRSS:\t99 kB\nRssAnon:\t    10 kB\nRssFile:\t5 kB\nRssShmem:\t2 kB\nVmSwap:\t1 kB\n"
     assert memory_in(text) == 13 * 1024
+
+
+def test_shared_memory_counts_once() -> None:
+    """Each of a hundred processes shows the whole of it, and has its share."""
+    status = "RssAnon:\t 10 kB\nRssFile:\t 99 kB\nRssShmem:\t 8000 kB\nVmSwap:\t 2 kB\n"
+    rollup = "Rss: 8100 kB\nPss: 190 kB\nPss_Anon: 10 kB\nPss_Shmem: 80 kB\n"
+    assert memory_in(status, rollup) == 92 * 1024
+    assert memory_in(status) == 8012 * 1024
+
+
+def test_memory_of_this_process() -> None:
+    with mmap.mmap(-1, 32 << 20) as shared:
+        shared.write(bytes(range(256)) * (4096 * 32))
+        seen = memory_of_process(os.getpid())
+        assert seen > 32 << 20
+        child = os.fork()
+        if not child:
+            shared.seek(0)
+            shared.read()
+            os._exit(0 if memory_of_process(os.getpid()) < seen else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
