@@ -52,7 +52,7 @@ def lines(made: Mapping[str, Any]) -> list[str]:
     shown += ["", "resumed:", *(f"  {line}" for line in drawn(made["resume"])), ""]
     total = made["total"]
     shown.append(
-        f"together: {total['savable']} of {len(made['containers'])} can be saved, {table.size(total['size'])} "
+        f"together: {total['savable']} of {total['wanted']} can be saved, {table.size(total['size'])} "
         f"({table.size(total['free'])} free), about {total['seconds']:.1f} s of {total['budget']:g} s, "
         f"{total['slots']} at a time"
     )

@@ -141,8 +141,8 @@ class Worker:
         if request.call is Call.PLAN:
             made = plan(self._host, self._containers(), request.containers)
             total = made["total"]
-            planned = len(made["containers"])
-            caller.end(status_of_plan(total["savable"], planned, fits=total["fits_time"]), [made])
+            status = status_of_plan(total["savable"], total["wanted"], fits=total["fits_time"])
+            caller.end(status, [made])
             return
         if request.call is Call.FIND:
             caller.end(Status.DONE, self._find(request))

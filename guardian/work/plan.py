@@ -40,15 +40,17 @@ def plan(host: Host, containers: Sequence[Container], names: Sequence[str] = ())
     chosen = guarded.choose(found, containers, names)
     wanted = [member for member in chosen if names or member.container.running]
     forecasts = look(host, containers, found, wanted)
-    saved = [item for item in forecasts if item.savable]
+    chosen_so = {item.container.id for item in wanted if _chosen(item).mode is not Mode.CHECKPOINT}
+    saved = [item for item in forecasts if item.savable and item.id not in chosen_so]
     slots = host.config.parallel or os.cpu_count() or 1
     seconds = together((item.seconds for item in saved), slots)
     by_id = {item.id: item.name for item in forecasts}
     return {
         "containers": [item.to_json() for item in forecasts],
-        "save": save_order(found.graph, by_id),
+        "save": save_order(found.graph, {key: by_id[key] for key in by_id.keys() - chosen_so}),
         "resume": resume_tree(found.graph, by_id),
         "total": {
+            "wanted": len(forecasts) - len(chosen_so),
             "savable": len(saved),
             "size": sum(item.size for item in saved),
             "free": _free(host.ledger),
@@ -104,6 +106,11 @@ def look(
     ]
 
 
+def _chosen(member: Member) -> choice.Choice:
+    """What its owner wants at the next shutdown."""
+    return choice.of(member, going_down=True)
+
+
 def _seen(container: Container) -> Traits | None:
     """What is seen of it; None where it has ended meanwhile."""
     known = runc.state(container.id)
@@ -132,9 +139,9 @@ def _own_notes(
             "if that is its server, it must not be guarded: what stands still cannot answer",
             forbids=False,
         )
-    chosen = choice.of(member, going_down=True)
+    chosen = _chosen(member)
     if chosen.mode is not Mode.CHECKPOINT:
-        yield Obstacle(f"is not saved: {chosen.why}", "nothing, if that is meant", forbids=False)
+        yield Obstacle(f"will not be saved: {chosen.why}", "take that back if it is not meant", forbids=False)
     for problem in (*member.policy.problems, *found.graph.problems(member.container.id)):
         yield Obstacle(problem, "correct the label", forbids=False)
 

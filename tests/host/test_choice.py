@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.host.site import Site
 
 GRACEFUL = """\
@@ -25,6 +27,9 @@ def test_modes(site: Site) -> None:
     listed = site.list()
     assert "is not saved: guardian.mode=stop" in listed["database"]["problems"]
     assert "is not saved: guardian.mode=skip" in listed["left"]["problems"]
+    planned = json.loads(site.machine.succeed("guardianctl plan --json"))
+    assert planned["save"] == [["web"]]
+    assert (planned["total"]["wanted"], planned["total"]["savable"]) == (1, 1)
 
     site.reboot()
 
