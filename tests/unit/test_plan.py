@@ -136,6 +136,7 @@ def test_the_plan_for_people() -> None:
         "save": [["web", "db"], ["api"]],
         "resume": [],
         "total": {
+            "wanted": 3,
             "savable": 2,
             "size": MIB,
             "free": 10 * MIB,
