@@ -19,6 +19,8 @@ from guardian.host.ledger import Checkpoint
 from guardian.model.errors import GuardianError, StoreError
 
 FORMAT = 1
+IMAGES = "img/"
+"""How the names of CRIU's images begin."""
 _FILE = "manifest.json"
 _BESIDE = ("record.json", "proof", "connections.json", "rootfs-diff.tar", "deleted.files", "container.json")
 _PIECE = 256 << 10
@@ -53,10 +55,13 @@ def write(checkpoint: Checkpoint, stop: threading.Event) -> None:
     durable.write(checkpoint.folder / _FILE, json.dumps({"format": FORMAT, "files": found}, indent=1) + "\n")
 
 
-def verify(checkpoint: Checkpoint) -> int:
-    """Compare all files with the manifest; returns their bytes, raises Damaged or StoreError."""
-    known = _read(checkpoint)
-    there = set(_names(checkpoint))
+def verify(checkpoint: Checkpoint, *, below: str = "") -> int:
+    """Compare the files whose names begin with `below` with the manifest, all of them where it is empty.
+
+    Returns their bytes; raises Damaged or StoreError.
+    """
+    known = {name: item for name, item in _read(checkpoint).items() if name.startswith(below)}
+    there = {name for name in _names(checkpoint) if name.startswith(below)}
     for name in sorted(there - known.keys()):
         raise Damaged(f"{name} was added", "the manifest does not have it")
     total = 0
@@ -87,7 +92,7 @@ def _names(checkpoint: Checkpoint) -> Iterator[str]:
     """The files that a manifest has, relative to the checkpoint's folder."""
     for entry in sorted(os.scandir(checkpoint.folder / "img"), key=lambda entry: entry.name):
         if entry.is_file(follow_symlinks=False):
-            yield f"img/{entry.name}"
+            yield f"{IMAGES}{entry.name}"
     for name in _BESIDE:
         if (checkpoint.folder / name).is_file():
             yield name
