@@ -93,6 +93,8 @@ for checkpoint in $state/store/*/*/; do
         mv "$run/holds/.$id" "$run/holds/$id"
     echo "guardian: ${id%"${id#????????????}"}: ${elsewhere:-held}"
 done
+# What starts cold is on the disk before the wish for it is gone.
+[ -z "$taken" ] || sync
 for mark in $taken; do
     rm -f "$state/next-boot/$mark"
 done

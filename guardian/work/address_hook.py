@@ -6,26 +6,25 @@ and told on the target, where the container is about to run, that they `arrive`.
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 
 from guardian.host import arp, connections, hooks
 from guardian.host.ledger import Checkpoint
-from guardian.model import labels
 from guardian.model.config import Config
 from guardian.model.connections import Address
 from guardian.model.container import Container
 from guardian.model.errors import GuardianError
-from guardian.work import peers
+from guardian.work import guarded, peers
 
 log = logging.getLogger("guardian.move")
 
 
 def named(config: Config, container: Container) -> str:
     """The hook that a container names; empty for none."""
-    return labels.parse(
-        container.labels, container.image_labels, trust_image_labels=config.trust_image_labels
-    ).hook
+    return guarded.policy_of(container, config).hook
 
 
 def call(name: str, event: str, container: Container, host: str, addresses: Collection[Address]) -> None:
@@ -39,12 +38,21 @@ def take_over(config: Config, checkpoint: Checkpoint) -> None:
     along = connections.moving(checkpoint)
     if not along:
         return
-    travel = checkpoint.travel()
-    try:
-        container = checkpoint.record().container
-        peers.expect(config, checkpoint)
+
+    def arrive() -> None:
+        container, travel = checkpoint.record().container, checkpoint.travel()
         call(named(config, container), "arrive", container, travel.host if travel else "", along)
-        arp.announce(along)
-    except (GuardianError, OSError) as error:
-        log.warning("%s: %s", checkpoint.container_id[:12], error)
-        checkpoint.remark(f"{hooks.shown(along)} did not move along: {error}")
+
+    # Each by itself: without its fence a connection may be lost, without its hook the address would be.
+    steps: tuple[Callable[[], None], ...] = (
+        partial(peers.expect, config, checkpoint),
+        arrive,
+        partial(arp.announce, along),
+    )
+    for step in steps:
+        try:
+            step()
+        except (GuardianError, OSError) as error:
+            log.warning("%s: %s", checkpoint.container_id[:12], error)
+            with contextlib.suppress(OSError):  # a full disk: nothing may end the move now
+                checkpoint.remark(f"{hooks.shown(along)} did not move along as it should: {error}")

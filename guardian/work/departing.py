@@ -256,8 +256,14 @@ class Departing:
         downtime = time.monotonic() - begun
         results = tuple(Result.from_json(item) for item in answer.get("results") or ())
         # Beside the goodbyes of ssh: a large image takes its time to go.
-        threading.Thread(target=close, args=(tuple(self._checkpoints.values()), results)).start()
+        threading.Thread(target=self._close, args=(results,)).start()
         return Arrived(results, downtime, self._progress.bytes)
+
+    def _close(self, results: Sequence[Result]) -> None:
+        try:
+            close(self._checkpoints.values(), results)
+        except OSError as error:
+            log.warning("the move stays open here, guardianctl migrate --resolve closes it: %s", error)
 
     def _give_up(self, talk: Talk, error: Exception) -> None:
         """Before the word: it goes on here. The other host is told, if it is still there."""

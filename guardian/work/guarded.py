@@ -10,6 +10,7 @@ from guardian.model.config import Config
 from guardian.model.container import Container
 from guardian.model.errors import NotGuarded, UnknownContainer
 from guardian.model.graph import Graph, Member, build, called
+from guardian.model.labels import Policy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +26,13 @@ class Guarded:
         return frozenset(member.container.id for member in self.members)
 
 
+def policy_of(container: Container, config: Config) -> Policy:
+    """What a container's labels ask for, as far as the configuration lets them."""
+    return labels.parse(
+        container.labels, container.image_labels, trust_image_labels=config.trust_image_labels
+    )
+
+
 def find(containers: Sequence[Container], config: Config, *, also: Collection[str] = ()) -> Guarded:
     """Sort the containers of a host into guarded ones and others, and build the graph.
 
@@ -35,9 +43,7 @@ def find(containers: Sequence[Container], config: Config, *, also: Collection[st
     for container in containers:
         if labels.PLACEHOLDER in container.labels:
             continue
-        policy = labels.parse(
-            container.labels, container.image_labels, trust_image_labels=config.trust_image_labels
-        )
+        policy = policy_of(container, config)
         by_name = config.guards(container.name) and labels.ENABLE not in container.labels
         if policy.enabled or by_name or container.id in also:
             members.append(Member(container, dataclasses.replace(policy, enabled=True)))

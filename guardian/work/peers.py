@@ -9,12 +9,12 @@ from guardian.host import connections, facts, fence
 from guardian.host import farewell as farewells
 from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
-from guardian.model import labels
 from guardian.model.config import Config
 from guardian.model.connections import Address, Peer, fates, fates_elsewhere, moves_along, said, to_fence
 from guardian.model.container import Container
 from guardian.model.errors import BadInput, GuardianError
 from guardian.model.labels import Connections
+from guardian.work import guarded
 
 log = logging.getLogger("guardian.peers")
 
@@ -128,10 +128,7 @@ def farewell(checkpoints: Iterable[Checkpoint]) -> None:
 
 
 def _keeps(config: Config, container: Container) -> bool:
-    policy = labels.parse(
-        container.labels, container.image_labels, trust_image_labels=config.trust_image_labels
-    )
-    return policy.connections is Connections.KEEP
+    return guarded.policy_of(container, config).connections is Connections.KEEP
 
 
 def prepare(

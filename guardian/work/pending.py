@@ -19,7 +19,7 @@ from guardian.model.states import Purpose, State
 from guardian.model.wording import printable
 from guardian.work.checkpoint import line
 from guardian.work.host import Host, Say
-from guardian.work.restore import Pending, cold
+from guardian.work.restore import Pending, cold, set_aside
 
 log = logging.getLogger("guardian.pending")
 
@@ -180,12 +180,7 @@ def _without_network(host: Host, record: Record) -> str:
 
 def give_up(item: Pending, reason: str) -> Result:
     """Start a container cold whose checkpoint could be restored; it is kept as an orphan."""
-    gate.withdraw(item.container.id)
-    try:
-        item.checkpoint.mark(State.ORPHANED, reason)
-    except OSError as error:
-        reason += f"; and the ledger cannot be written: {error}"
-    gate.lift(item.container.id)
+    reason = set_aside(item.checkpoint, reason)
     return _end(item.checkpoint, item.container.name, *cold(item.container, reason, _COLD_LIMIT))
 
 

@@ -230,13 +230,7 @@ class _Start:
         """Start the container anew; its checkpoint is kept as an orphan. The hold ends either way."""
         if self._checkpoint.elsewhere():
             return self._not_given_up()
-        gate.withdraw(self.container.id)
-        try:
-            self._checkpoint.mark(State.ORPHANED, reason)
-        except OSError as error:
-            reason += f"; and the ledger cannot be written: {error}"
-        gate.lift(self.container.id)
-        return self._keep(*cold(self.container, reason, left))
+        return self._keep(*cold(self.container, set_aside(self._checkpoint, reason), left))
 
     def _not_given_up(self) -> Result:
         """The host that it comes from has not said its word: nothing has run, and it may still run there."""
@@ -372,6 +366,17 @@ class _Start:
         except OSError as error:
             log.error("%s: the result cannot be written: %s", self.container.name, error)
         return result
+
+
+def set_aside(checkpoint: Checkpoint, reason: str) -> str:
+    """Keep a checkpoint as an orphan, end its hold; returns the reason, and what could not be written."""
+    gate.withdraw(checkpoint.container_id)
+    try:
+        checkpoint.mark(State.ORPHANED, reason)
+    except OSError as error:
+        reason += f"; and the ledger cannot be written: {error}"
+    gate.lift(checkpoint.container_id)
+    return reason
 
 
 def cold(container: Container, reason: str, left: float) -> tuple[Outcome, str]:
