@@ -18,6 +18,7 @@ CONNECTIONS = "guardian.connections"
 HOOK = "guardian.hook"
 MODE = "guardian.mode"
 PRIORITY = "guardian.priority"
+STALE = "guardian.stale"
 MOST_PRIORITY = 1000
 PLACEHOLDER = "guardian.placeholder"
 """Guardian's own: a container that only takes an address during a restore."""
@@ -60,6 +61,14 @@ class Mode(enum.Enum):
     CHECKPOINT = "checkpoint"
     STOP = "stop"
     SKIP = "skip"
+
+
+class Stale(enum.Enum):
+    """Whose change makes a checkpoint too old to be restored."""
+
+    FILES = "files"
+    VOLUME = "volume"
+    NEVER = "never"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +122,14 @@ LABELS: tuple[Label, ...] = (
         "`0`",
         "Who is saved first when time is short: the highest number, then the smallest. Who does not come to it within "
         "`[checkpoint] budget` is stopped gracefully.",
+    ),
+    Label(
+        STALE,
+        "`files`, `volume` or `never`",
+        "`files`",
+        "What must not have changed while the container was down, or it starts cold: the files that its processes have "
+        "open or mapped (size, time, inode; code by its build id); or any file of its volumes and binds; or nothing, "
+        "though CRIU refuses open files of another size by itself.",
     ),
     Label(
         HOOK,
@@ -170,6 +187,7 @@ class Policy:
     hook: str = ""
     mode: Mode = Mode.CHECKPOINT
     priority: int = 0
+    stale: Stale = Stale.FILES
     problems: tuple[str, ...] = ()
 
 
@@ -187,8 +205,9 @@ def parse(labels: Mapping[str, str], image_labels: Mapping[str, str], *, trust_i
     hook = _hook(own.get(HOOK, ""), problems)
     mode = _one_of(MODE, own, Mode.CHECKPOINT, problems)
     priority = _priority(own.get(PRIORITY, "0"), problems)
+    stale = _one_of(STALE, own, Stale.FILES, problems)
     return Policy(
-        enabled, depends_on, group, connections, hook, mode, priority, tuple(dict.fromkeys(problems))
+        enabled, depends_on, group, connections, hook, mode, priority, stale, tuple(dict.fromkeys(problems))
     )
 
 

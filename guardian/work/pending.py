@@ -17,6 +17,7 @@ from guardian.model.errors import GuardianError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Purpose, State
 from guardian.model.wording import printable
+from guardian.work import staleness
 from guardian.work.checkpoint import line
 from guardian.work.host import Host, Say
 from guardian.work.restore import Pending, cold, set_aside
@@ -158,7 +159,7 @@ def _stale(host: Host, checkpoint: Checkpoint, record: Record, container: Contai
     processor = criu_cpu.changed(checkpoint)
     if processor:
         return f"it was taken on another processor and cannot go on on this one: {processor}"
-    return _without_network(host, record)
+    return staleness.changed(checkpoint, record.container, host.config) or _without_network(host, record)
 
 
 def _without_network(host: Host, record: Record) -> str:
