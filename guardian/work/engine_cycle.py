@@ -20,8 +20,9 @@ from guardian.model.outcome import Result
 from guardian.model.states import Purpose
 from guardian.work import canary, choice, guarded, pending, reception, recover, stop
 from guardian.work.checkpoint import checkpoint, line
+from guardian.work.cold import cold
 from guardian.work.host import Budget, Host, Say
-from guardian.work.restore import cold, restore
+from guardian.work.restore import restore
 
 log = logging.getLogger("guardian.cycle")
 

@@ -19,8 +19,9 @@ from guardian.model.states import Purpose, State
 from guardian.model.wording import printable
 from guardian.work import staleness
 from guardian.work.checkpoint import line
+from guardian.work.cold import cold, set_aside
 from guardian.work.host import Host, Say
-from guardian.work.restore import Pending, cold, set_aside
+from guardian.work.restore import Pending
 
 log = logging.getLogger("guardian.pending")
 

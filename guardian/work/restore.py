@@ -18,21 +18,22 @@ from guardian.host.docker_engine import Engine
 from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
 from guardian.model.container import Container
-from guardian.model.errors import EngineUnavailable, GuardianError, UnknownContainer
+from guardian.model.errors import EngineUnavailable, GuardianError
 from guardian.model.graph import Graph, address_order
 from guardian.model.labels import Condition
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import State
-from guardian.work import peers, retention
+from guardian.work import hooks, peers, retention
 from guardian.work.checkpoint import line
+from guardian.work.cold import cold, set_aside
 from guardian.work.coming import Coming
+from guardian.work.hooks import Event
 from guardian.work.host import Host, Say
 from guardian.work.placeholders import Placeholders
 
 _KILL_LIMIT = 30.0
 _HEALTH_INTERVAL = 0.5
 _GATE_INTERVAL = 0.2
-_COLD_LIMIT = 120.0
 _ADDRESS_GONE = "Cannot assign requested address"
 
 log = logging.getLogger("guardian.restore")
@@ -224,6 +225,7 @@ class _Start:
         gate.lift(self.container.id)
         self._checkpoint.mark(State.DONE)
         notes += [*self._checkpoint.remarks(), self._keep_facts(), connections.failure(self._checkpoint)]
+        notes.append(hooks.tell_container(self._host.config, self._record.container, str(Outcome.RESUMED)))
         return self._keep(Outcome.RESUMED, "; ".join(note for note in notes if note))
 
     def start_cold(self, reason: str, left: float) -> Result:
@@ -264,7 +266,7 @@ class _Start:
         configuration = criu_config.restore(skip_lock=runc.network_lock_skip(), close_connections=close)
         durable.write(self._checkpoint.folder / "restore.conf", configuration)
         # Beside dockerd, which is at its start meanwhile.
-        good = (self._coming is None or self._coming.complete()) and not self._look_at_images()
+        good = (self._coming is None or self._coming.complete()) and not self._refusal()
         if not self._error and good:
             self._checkpoint.mark(State.RESTORING)
         while self._thread.is_alive():
@@ -279,8 +281,16 @@ class _Start:
         self._error = self._damage or self._error
         return said
 
-    def _look_at_images(self) -> str:
-        """What is wrong with them, by their hashes; once, and where they were hashed (a shutdown may cut that off)."""
+    def _refusal(self) -> str:
+        """Why its images must not be restored: what a hook says, or their hashes; looked at once.
+
+        A shutdown may have cut their hashing off; then nothing is compared.
+        """
+        if not self._damage:
+            limit = self._host.config.hook_timeout
+            self._damage = hooks.refusal(
+                self._host.config, self._record.container, Event.PRE_RESTORE, limit=limit
+            )
         if self._host.config.verify and not self._damage and manifest.is_there(self._checkpoint):
             try:
                 # What lies beside them costs less than the memory: connections, say, which are closed then.
@@ -361,31 +371,9 @@ class _Start:
     def _keep(self, outcome: Outcome, reason: str) -> Result:
         seconds = time.monotonic() - self._begun
         result = Result(self.container.id, self.container.name, outcome, reason, seconds, self._checkpoint.id)
+        hooks.tell_host(self._host.config, self.container, Event.POST_RESTORE, str(outcome), reason)
         try:
             self._checkpoint.set_result(result)
         except OSError as error:
             log.error("%s: the result cannot be written: %s", self.container.name, error)
         return result
-
-
-def set_aside(checkpoint: Checkpoint, reason: str) -> str:
-    """Keep a checkpoint as an orphan, end its hold; returns the reason, and what could not be written."""
-    gate.withdraw(checkpoint.container_id)
-    try:
-        checkpoint.mark(State.ORPHANED, reason)
-    except OSError as error:
-        reason += f"; and the ledger cannot be written: {error}"
-    gate.lift(checkpoint.container_id)
-    return reason
-
-
-def cold(container: Container, reason: str, left: float) -> tuple[Outcome, str]:
-    """Start a container from zero; returns the outcome and its reason. FAILED where dockerd does not start it."""
-    try:
-        with contextlib.closing(Engine()) as engine:
-            engine.start(container.id, limit=max(5.0, min(left, _COLD_LIMIT)))
-    except UnknownContainer:
-        return Outcome.SKIPPED, "the container was removed"
-    except GuardianError as error:
-        return Outcome.FAILED, f"{reason}; and it did not start cold: {error}"
-    return Outcome.COLD, reason
