@@ -82,11 +82,11 @@ def run_strange(
     assert process.stdout is not None
     with process.stdout as output:
         kept = _read_until_end(process, output.fileno(), limit=limit, most=most)
-    if process.poll() is None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.poll()  # not waited for: it may be in uninterruptible sleep
-        raise CommandFailed(f"{argv[0]} took longer than {limit:g} s", _text(kept)[-500:])
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.poll()  # not waited for: it may be in uninterruptible sleep
+            raise CommandFailed(f"{argv[0]} took longer than {limit:g} s", _text(kept)[-500:])
     return Finished(process.returncode, _text(kept), "")
 
 

@@ -123,7 +123,8 @@ LABELS: tuple[Label, ...] = (
         PRIORITY,
         f"a whole number from 0 to {MOST_PRIORITY}",
         "`0`",
-        "Who is saved first when time is short: the highest number, then the smallest. Who does not come to it within "
+        "Who is saved first when time is short: the highest number, then those without a volume or bind to write to, "
+        "then the smallest. Who does not come to it within "
         "`[checkpoint] budget` is stopped gracefully.",
     ),
     Label(

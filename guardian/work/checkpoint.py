@@ -20,6 +20,7 @@ from guardian.model.labels import GroupPolicy
 from guardian.model.outcome import Outcome, Result
 from guardian.model.savable import refusals
 from guardian.model.states import Purpose
+from guardian.model.worth import worth
 from guardian.work import hooks
 from guardian.work.barrier import Barrier
 from guardian.work.departure import Departure
@@ -208,7 +209,7 @@ class _Group:
                         departure=self._kind.departure,
                     )
                 )
-                dumps[-1].rank = (-member.policy.priority, size)
+                dumps[-1].rank = worth(member, size)
             except GuardianError as error:
                 self._reasons[container.id] = str(error)
         return dumps

@@ -69,7 +69,7 @@ class MemberCheckpoint:
         self.checkpoint = checkpoint
         self.times = Times()
         self.reason = ""
-        self.rank: Rank = (0, 0)
+        self.rank: Rank = ()
         self.aftermath: Aftermath | None = None
         self._host = host
         self._budget = budget

@@ -21,7 +21,7 @@ from guardian.work import staleness
 from guardian.work.checkpoint import line
 from guardian.work.cold import cold, set_aside
 from guardian.work.host import Host, Say
-from guardian.work.restore import Pending
+from guardian.work.resume import Pending
 
 log = logging.getLogger("guardian.pending")
 
