@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from guardian.host import criu_config, durable, gate, netns, paths, proc, runc
+from guardian.host import criu_config, durable, gate, netns, proc, runc
 from guardian.host.cgroup import Cgroup
 from guardian.host.command import run
 from guardian.host.ledger import Checkpoint
@@ -30,7 +30,7 @@ from guardian.work import content, peers, script
 from guardian.work.barrier import Barrier
 from guardian.work.departure import Departure
 from guardian.work.host import Budget, Host
-from guardian.work.settle import KILL_LIMIT, release_running, settle, void
+from guardian.work.settle import KILL_LIMIT, release_running, script_socket, settle, void
 from guardian.work.slots import Rank, Slots
 
 _FREEZE_LIMIT = 10.0
@@ -254,7 +254,7 @@ class MemberCheckpoint:
 
     @property
     def _socket(self) -> Path:
-        return paths.DUMPS / f"{self.checkpoint.id}.sock"
+        return script_socket(self.checkpoint)
 
     def _dump(self, slots: Slots, dumped: Barrier, held: Barrier, writable: set[str]) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
@@ -340,7 +340,6 @@ class MemberCheckpoint:
                 process.wait(timeout=KILL_LIMIT if not self.failed else 5.0)
             except subprocess.TimeoutExpired:
                 self._end_criu(process)
-        self._socket.unlink(missing_ok=True)
         self.aftermath = settle(self.checkpoint, self._known, self.container, self.reason)
         if self.aftermath is not Aftermath.HELD and self._purpose is Purpose.SUSPEND:
             self.reason = self.reason or script.why(
