@@ -74,6 +74,7 @@ class Run:
         self._noticed: dict[str, str] = {}
         self._after: dict[str, Seen] = {}
         self._phases: dict[str, float] = {}
+        self._struck = ""
         self._begun = time.monotonic()
 
     def run(self) -> Found:
@@ -120,6 +121,7 @@ class Run:
         try:
             self._host.run(commands[self._trigger], check=self._trigger is not Trigger.REBOOT)
             assert gate.reached(limit=_REACHED_LIMIT), "the step was not reached"
+            self._struck = gate.checkpoint.partition("/")[0]
             strike(self._bench, self._cell, gate.checkpoint)
         finally:
             gate.open()
@@ -171,8 +173,8 @@ class Run:
         wanted = floor(self._cell)
         assert kept or wanted is Floor.SAID, f"{name}: cold ({after.reason}), and should be {wanted.value}"
         assert not after.wrong, f"{name}: wrong answers from its peer"
-        if wanted is Floor.ALIVE and not ran_on:
-            assert self._trigger is not Trigger.COMMAND, f"{name}: resumed, and should have run on"
+        if wanted is Floor.ALIVE and after.id == self._struck and self._trigger is Trigger.COMMAND:
+            assert ran_on, f"{name}: resumed, and should have run on"
 
     def _listen(self) -> None:
         """What the clients outside have noticed; who has gets a new one."""
