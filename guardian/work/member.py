@@ -7,7 +7,6 @@ import dataclasses
 import json
 import logging
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -232,7 +231,7 @@ class MemberCheckpoint:
             left = end - time.monotonic()
             if not found or left <= 0:
                 return found
-            _wait_for_exit(found[0], limit=left)
+            proc.wait_for_exit(found[0], limit=left)
 
     def _describe(self) -> None:
         """Write what the action script and the restore need, while everything stands still."""
@@ -293,9 +292,16 @@ class MemberCheckpoint:
                 self._pass(held)
                 word = Verdict.COMMIT
             finally:
-                asking.sendall(f"{word.value}\n".encode())
+                self._tell(asking, word)
                 if self._departure is not None:
                     self._hear_verdict(self._departure, asking)
+
+    def _tell(self, asking: socket.socket, word: Verdict) -> None:
+        try:
+            asking.sendall(f"{word.value}\n".encode())
+        except OSError:
+            if word is Verdict.COMMIT:
+                self.reason = self.reason or "its commit script ended too early, it or CRIU was killed"
 
     def _hand_over(self, departure: Departure) -> None:
         """Nothing of it need be durable here: until the commit it is a container that a power cut would end as well."""
@@ -383,14 +389,3 @@ def _portions(files: list[Path], size: int = 500) -> Iterator[list[str]]:
     """The files in portions that fit a command line."""
     for start in range(0, len(files), size):
         yield [str(file) for file in files[start : start + size]]
-
-
-def _wait_for_exit(pid: int, *, limit: float) -> None:
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        select.select([descriptor], [], [], limit)
-    finally:
-        os.close(descriptor)
