@@ -18,10 +18,11 @@ from guardian.model.graph import Member
 from guardian.model.labels import PLACEHOLDER, Mode
 from guardian.model.outcome import Result
 from guardian.model.states import Purpose
-from guardian.work import canary, choice, guarded, pending, reception, recover, stop
-from guardian.work.checkpoint import checkpoint, line
+from guardian.work import canary, choice, guarded, pending, reception, recover, script, stop
+from guardian.work.checkpoint import GiveUp, checkpoint, goes_on, line
+from guardian.work.cold import cold
 from guardian.work.host import Budget, Host, Say
-from guardian.work.restore import cold, restore
+from guardian.work.restore import restore
 
 log = logging.getLogger("guardian.cycle")
 
@@ -166,26 +167,42 @@ def _save(host: Host, containers: Sequence[Container], *, say: Say) -> list[Resu
     def stopped(member: Member, reason: str, made: Checkpoint | None) -> Result:
         return stop.stop(host, member, reason, made, limit=budget.left(at_most=host.config.container_timeout))
 
-    try:
-        results = checkpoint(
+    def once_more(member: Member, reason: str, made: Checkpoint | None) -> Result:
+        """Nothing is wrong with a container over whose dump somebody was killed."""
+        if made is None or not script.was_killed(made.folder / "work" / "dump.log"):
+            return stopped(member, reason, made)
+        again.append(member)
+        return goes_on(member, reason, made)
+
+    def save(members: Sequence[Member], given_up: GiveUp) -> list[Result]:
+        return checkpoint(
             host,
             found.graph,
-            [member for member in found.members if wanted[member.container.id].mode is Mode.CHECKPOINT],
+            members,
             purpose=Purpose.SUSPEND,
             by_person=False,
             budget=budget,
             say=say,
-            given_up=stopped,
+            given_up=given_up,
         )
+
+    chosen = [member for member in found.members if wanted[member.container.id].mode is Mode.CHECKPOINT]
+    again: list[Member] = []
+    try:
+        results = save(chosen, once_more)
+        if again:
+            say(f"once more: {', '.join(member.container.name for member in again)}")
+            late = {member.container.id for member in again}
+            results = [item for item in results if item.container_id not in late] + save(again, stopped)
     except GuardianError as error:
         log.exception("checkpoint")
         say(f"checkpoint failed, dockerd stops the containers: {error}")
         return []
     # After them: what is frozen does not see its database go.
     for member in found.members:
-        chosen = wanted[member.container.id]
-        if chosen.mode is Mode.SKIP:
-            results.append(choice.skipped(member, chosen))
+        skip = wanted[member.container.id]
+        if skip.mode is Mode.SKIP:
+            results.append(choice.skipped(member, skip))
             say(line(results[-1]))
     stops = [member for member in found.members if wanted[member.container.id].mode is Mode.STOP]
     results += choice.stop_all(

@@ -17,9 +17,11 @@ from guardian.model.errors import GuardianError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Purpose, State
 from guardian.model.wording import printable
+from guardian.work import recover
 from guardian.work.checkpoint import line
+from guardian.work.cold import cold, set_aside
 from guardian.work.host import Host, Say
-from guardian.work.restore import Pending, cold, set_aside
+from guardian.work.restore import Pending
 
 log = logging.getLogger("guardian.pending")
 
@@ -50,6 +52,9 @@ def sort_out(
         if checkpoint is None:
             continue
         try:
+            recover.finish_restore(container_id, say)
+            if checkpoint.result() is not None:
+                continue
             if container_id in known and checkpoint.elsewhere() and not (arriving and checkpoint.intact()):
                 continue
             found = _look(host, checkpoint, known.get(container_id))

@@ -18,13 +18,14 @@ from guardian.host.docker_engine import Engine
 from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
 from guardian.model.container import Container
-from guardian.model.errors import EngineUnavailable, GuardianError, UnknownContainer
+from guardian.model.errors import EngineUnavailable, GuardianError
 from guardian.model.graph import Graph, address_order
 from guardian.model.labels import Condition
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import State
-from guardian.work import peers, retention
+from guardian.work import peers, retention, script
 from guardian.work.checkpoint import line
+from guardian.work.cold import cold, set_aside
 from guardian.work.coming import Coming
 from guardian.work.host import Host, Say
 from guardian.work.placeholders import Placeholders
@@ -32,8 +33,9 @@ from guardian.work.placeholders import Placeholders
 _KILL_LIMIT = 30.0
 _HEALTH_INTERVAL = 0.5
 _GATE_INTERVAL = 0.2
-_COLD_LIMIT = 120.0
 _ADDRESS_GONE = "Cannot assign requested address"
+_RESTORE_FAILED = "restore failed (status"
+"""What runtime/restore.c says where `runc restore` has ended within its time."""
 
 log = logging.getLogger("guardian.restore")
 
@@ -184,6 +186,7 @@ class _Start:
         self._coming = coming
         self._error = ""
         self._damage = ""
+        self._log = pending.checkpoint.folder / "work-restore" / "restore.log"
         self._engine_gone = False
         self._begun = time.monotonic()
         self._thread: threading.Thread | None = None
@@ -207,15 +210,19 @@ class _Start:
     def finish(self, left: float) -> Result:
         """Let it run, and look what came of it."""
         notes = [self._let_run(addresses_kept=True)]
-        if self._error and self._checkpoint.intact() and self._address_is_gone():
+        if self._error and self._checkpoint.intact() and (self._address_is_gone() or self._was_killed()):
+            kept = not self._address_is_gone()
+            self._end_half_restored()
             self.begin()
-            notes = [self._let_run(addresses_kept=False)]
+            notes = [self._let_run(addresses_kept=kept)]
         if self._waits_for_another_engine():
             self._end_half_restored()
             if self._checkpoint.intact():
                 return waits(self.container, self._checkpoint)
         if self._checkpoint.elsewhere():
             return self._not_given_up()
+        if _RESTORE_FAILED in self._error:
+            self._end_half_restored()
         if self._error or State.SPENT.value not in self._checkpoint.marks():
             return self.start_cold(self._reason(), left)
         self._checkpoint.mark(State.RUNNING)
@@ -244,7 +251,9 @@ class _Start:
     def _end_half_restored(self) -> None:
         """Nobody answers for the container any more: end its holder, and what CRIU may have made."""
         gate.clear_holder(self.container.id)
-        Cgroup(Path(self._record.cgroup)).kill(limit=_KILL_LIMIT)
+        if self._checkpoint.intact() or runc.state(self.container.id) is None:  # else it may run
+            Cgroup(Path(self._record.cgroup)).kill(limit=_KILL_LIMIT)
+            runc.forget(self.container.id)
 
     def _waits_for_another_engine(self) -> bool:
         """dockerd went away and nothing has run: hold and ledger stay, the next dockerd's restore takes it up."""
@@ -332,8 +341,16 @@ class _Start:
     def _address_is_gone(self) -> bool:
         return _ADDRESS_GONE in self._criu_error()
 
+    def _was_killed(self) -> bool:
+        """Nothing is wrong with its image: CRIU, runc or the script was killed over it."""
+        return (
+            _RESTORE_FAILED in self._error
+            and script.was_killed(self._log)
+            and not self._checkpoint.elsewhere()
+        )
+
     def _criu_error(self) -> str:
-        return runc.first_error(self._checkpoint.folder / "work-restore" / "restore.log")
+        return runc.first_error(self._log)
 
     def _reason(self) -> str:
         if not self._error:
@@ -366,26 +383,3 @@ class _Start:
         except OSError as error:
             log.error("%s: the result cannot be written: %s", self.container.name, error)
         return result
-
-
-def set_aside(checkpoint: Checkpoint, reason: str) -> str:
-    """Keep a checkpoint as an orphan, end its hold; returns the reason, and what could not be written."""
-    gate.withdraw(checkpoint.container_id)
-    try:
-        checkpoint.mark(State.ORPHANED, reason)
-    except OSError as error:
-        reason += f"; and the ledger cannot be written: {error}"
-    gate.lift(checkpoint.container_id)
-    return reason
-
-
-def cold(container: Container, reason: str, left: float) -> tuple[Outcome, str]:
-    """Start a container from zero; returns the outcome and its reason. FAILED where dockerd does not start it."""
-    try:
-        with contextlib.closing(Engine()) as engine:
-            engine.start(container.id, limit=max(5.0, min(left, _COLD_LIMIT)))
-    except UnknownContainer:
-        return Outcome.SKIPPED, "the container was removed"
-    except GuardianError as error:
-        return Outcome.FAILED, f"{reason}; and it did not start cold: {error}"
-    return Outcome.COLD, reason

@@ -84,9 +84,7 @@ class Run:
             self._run()
         except (AssertionError, MachineError, OSError, KeyError) as error:
             verdict = f"{type(error).__name__}: {error}"
-        reasons = {
-            name: seen.reason for name, seen in self._after.items() if self._outcomes.get(name) != "ran on"
-        }
+        reasons = {name: seen.reason for name, seen in self._after.items() if seen.reason}
         seconds = round(time.monotonic() - self._begun, 1)
         return Found(self._outcomes, reasons, self._noticed, self._helped, self._phases, seconds, verdict)
 
