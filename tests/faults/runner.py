@@ -170,6 +170,10 @@ class Run:
             assert after.outcome == "resumed", f"{name}: resumed, and said to be {after.outcome!r}"
         wanted = floor(self._cell)
         assert kept or wanted is Floor.SAID, f"{name}: cold ({after.reason}), and should be {wanted.value}"
+        gone = [
+            line for line in self._host.succeed(f"docker diff {name}").splitlines() if line.startswith("D ")
+        ]
+        assert not gone, f"{name}: gone from its root: {gone}"
         assert not after.wrong, f"{name}: wrong answers from its peer"
         if wanted is Floor.ALIVE and after.id == self._struck and self._trigger is Trigger.COMMAND:
             assert ran_on, f"{name}: resumed, and should have run on"
