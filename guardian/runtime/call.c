@@ -50,6 +50,8 @@ static void take_option(const char *option, const char *value)
 {
 	if (!strcmp(option, "--log"))
 		call.log = value;
+	else if (!strcmp(option, "--root"))
+		call.root = value;
 	else if (!strcmp(option, "--bundle") || !strcmp(option, "-b"))
 		call.bundle = value;
 	else if (!strcmp(option, "--pid-file"))

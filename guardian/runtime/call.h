@@ -9,7 +9,7 @@ enum { MAX_ARGUMENTS = 64, TICKET_SIZE = 8192, ANSWER_SIZE = 2048, CREATE_LIMIT_
 struct call {
 	char *globals[MAX_ARGUMENTS]; /* options before the subcommand, for the real runc */
 	int globals_count;
-	const char *command, *bundle, *pid_file, *console, *log, *id, *runc;
+	const char *command, *bundle, *pid_file, *console, *log, *root, *id, *runc;
 	char dir[PATH_SIZE]; /* /run/guardian/holders/ID */
 };
 

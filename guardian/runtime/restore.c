@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -208,6 +209,17 @@ static int listen_for_terminal(void)
 	return join_path(path, call.dir, CONSOLE) < 0 ? -1 : terminal_listen(path);
 }
 
+/* unmount_root: a killed runc leaves the container's root mounted in its own folder, and `runc delete` empties that. */
+static void unmount_root(void)
+{
+	char path[PATH_SIZE];
+
+	if (!call.root || snprintf(path, sizeof path, "%s/%s/criu-root", call.root, call.id) >= (int)sizeof path)
+		return;
+	while (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+		;
+}
+
 pid_t restore(pid_t preparing, const char *home, int original_network, int signals, char *reason)
 {
 	/* Python takes its time on a host that has just booted (30 s seen, emulated and overloaded). */
@@ -231,6 +243,7 @@ pid_t restore(pid_t preparing, const char *home, int original_network, int signa
 		exec_restore(original_network);
 	status = wait_child(child, signals, 1000 * ticket.restore_seconds);
 	if (status != 0) {
+		unmount_root();
 		/* CRIU sits in the container's cgroup (runc, criuApplyCgroups): this ends it, and then runc. */
 		kill_cgroup();
 		if (status < 0) {

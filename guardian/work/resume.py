@@ -31,6 +31,8 @@ _GATE_INTERVAL = 0.2
 _SOON = 30.0
 """Seconds after which a restore that failed is not tried again."""
 _ADDRESS_GONE = "Cannot assign requested address"
+_RESTORE_FAILED = "restore failed (status"
+"""What runtime/restore.c says where `runc restore` has ended within its time."""
 
 log = logging.getLogger("guardian.restore")
 
@@ -101,6 +103,8 @@ class Resume:
                 return waits(self.container, self._checkpoint)
         if self._checkpoint.elsewhere():
             return self._not_given_up()
+        if _RESTORE_FAILED in self._error:
+            self._end_half_restored()
         if self._error or State.SPENT.value not in self._checkpoint.marks():
             return self.start_cold(self._reason(), left)
         return self._resumed(notes)
@@ -165,7 +169,9 @@ class Resume:
     def _end_half_restored(self) -> None:
         """Nobody answers for the container any more: end its holder, and what CRIU may have made."""
         gate.clear_holder(self.container.id)
-        Cgroup(Path(self._record.cgroup)).kill(limit=_KILL_LIMIT)
+        if self._checkpoint.intact() or runc.state(self.container.id) is None:  # else it may run
+            Cgroup(Path(self._record.cgroup)).kill(limit=_KILL_LIMIT)
+            runc.forget(self.container.id)
 
     def _waits_for_another_engine(self) -> bool:
         """dockerd went away and nothing has run: hold and ledger stay, the next dockerd's restore takes it up."""
