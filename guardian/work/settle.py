@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 from pathlib import Path
 
 from guardian.host import facts, fence, gate, netns, paths, runc, tcp_repair
@@ -64,7 +63,7 @@ def script_socket(checkpoint: Checkpoint) -> Path:
 
 def void(checkpoint: Checkpoint, reason: str) -> None:
     """Write down why there is no checkpoint. The verdict has decided: a full store must not keep anybody frozen."""
-    shutil.rmtree(checkpoint.folder / "img", ignore_errors=True)
+    checkpoint.drop_images()
     try:
         checkpoint.mark(State.VOID, reason)
     except OSError as error:
