@@ -1,0 +1,53 @@
+"""Power cuts that lose the disk's cache: guardian keeps what it has promised, and one that lacks a step is found out.
+
+CUTS, BOOTS and SEED in the environment say how many cuts, how many of them are booted, and which ones. The tables are
+also written into dist/power-cuts/.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tests.power.campaign import Campaign, run
+from tests.power.report import table
+from tests.power.variants import REPOSITORY, Variant
+
+CUTS = int(os.environ.get("CUTS") or 3000)
+BOOTS = int(os.environ.get("BOOTS") or 21)
+SEED = int(os.environ.get("SEED") or 7)
+LEAST_CUTS = 1000
+LEAST_BOOTS = 10
+CONTROL_CUTS = 600
+
+
+def told(campaign: Campaign) -> Campaign:
+    text = table(campaign)
+    print(f"\n{text}")
+    folder = REPOSITORY / "dist" / "power-cuts"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{campaign.variant.name.lower()}.md").write_text(text)
+    return campaign
+
+
+def kinds(campaign: Campaign) -> set[str]:
+    """What was found, each kind once."""
+    return {item.problem.partition(":")[0] for item in campaign.found}
+
+
+def test_what_was_promised_holds_after_any_cut(tmp_path: Path) -> None:
+    campaign = told(run(Variant.TRUE, tmp_path, count=CUTS, boots=BOOTS, seed=SEED))
+    assert campaign.cuts >= LEAST_CUTS
+    assert len(campaign.starts) >= LEAST_BOOTS
+    assert not campaign.found
+    assert not [start for start in campaign.starts if start.booted.problems]
+
+
+def test_without_the_mark_spent_a_container_would_run_twice(tmp_path: Path) -> None:
+    campaign = told(run(Variant.WITHOUT_SPENT, tmp_path, count=CONTROL_CUTS, boots=0, seed=SEED))
+    assert "ran twice" in kinds(campaign)
+
+
+def test_without_the_sync_memory_would_be_ahead_of_the_volume(tmp_path: Path) -> None:
+    campaign = told(run(Variant.WITHOUT_SYNC, tmp_path, count=CONTROL_CUTS, boots=0, seed=SEED))
+    assert "memory is ahead" in kinds(campaign)
