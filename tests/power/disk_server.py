@@ -1,14 +1,17 @@
 """The program behind the disk of a test host: `record IMAGE LOG TARGET`, or `replay IMAGE LOG TARGET`.
 
-TARGET gets two files: `host.img`, the disk, and `control`. While it records, what is written into `control` becomes a
-mark in the log. While it replays, it is a cut (cuts.Cut as JSON): `host.img` is then IMAGE with all the log's writes up
-to the last flush before the cut and those after it that the cut keeps; what is written to it is forgotten at the next.
+TARGET gets three files: `host.img` and `data.img`, two partitions of the one disk, and `control`. While it records,
+what is written into `control` becomes a mark in the log. While it replays, it is a cut (cuts.Cut as JSON): the disk is
+then IMAGE with all the log's writes up to the last flush before the cut and those after it that the cut keeps; what is
+written to it is forgotten at the next.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -16,7 +19,10 @@ from tests.power import fuse
 from tests.power.write_log import Log, Writer
 
 DISK = "host.img"
+DATA = "data.img"
 CONTROL = "control"
+DISK_SIZE = 8 << 30
+"""Bytes of the first partition; the second is the rest."""
 _PAGE = 4096
 
 
@@ -37,6 +43,31 @@ class RecordedDisk:
 
     def fsync(self) -> None:
         self._log.flush()
+
+
+class Partition:
+    """A part of a disk. A flush is one of the whole disk."""
+
+    def __init__(self, disk: fuse.Served, begin: int, end: int) -> None:
+        self._disk = disk
+        self._begin = begin
+        self.size = end - begin
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self._disk.read(self._begin + offset, max(0, min(length, self.size - offset)))
+
+    def write(self, offset: int, data: memoryview) -> None:
+        if offset + len(data) > self.size:
+            raise OSError(errno.ENOSPC, "behind the partition's end")
+        self._disk.write(self._begin + offset, data)
+
+    def fsync(self) -> None:
+        self._disk.fsync()
+
+
+def partitions(disk: fuse.Served) -> dict[str, fuse.Served]:
+    """Both partitions, by name."""
+    return {DISK: Partition(disk, 0, DISK_SIZE), DATA: Partition(disk, DISK_SIZE, disk.size)}
 
 
 class Marks:
@@ -70,7 +101,7 @@ class ReplayedDisk:
     def cut(self, flushed: int, kept: list[tuple[int, int, int]]) -> None:
         """All entries before `flushed`, and of later ones (number, from byte, to byte) what is `kept`."""
         if flushed < self._applied:
-            raise OSError(22, "a log is replayed forward only")
+            raise OSError(errno.EINVAL, "a log is replayed forward only")
         for entry in self._log.entries[self._applied : flushed]:
             if entry.is_write:
                 os.pwrite(self._descriptor, self._log.data(entry), entry.offset)
@@ -127,18 +158,21 @@ class Cuts:
 
 
 def main() -> None:
-    """Serve until unmounted; says `ready` once it is mounted."""
+    """Serve until SIGTERM; says `ready` once it is mounted."""
     what, image, log, target = sys.argv[1:]
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     descriptor = fuse.mount(Path(target))
     print("ready", flush=True)
     if what == "record":
         writer = Writer(Path(log))
-        fuse.serve(descriptor, {DISK: RecordedDisk(Path(image), writer), CONTROL: Marks(writer)})
-        writer.flush()
-        writer.close()
+        try:
+            fuse.serve(descriptor, {**partitions(RecordedDisk(Path(image), writer)), CONTROL: Marks(writer)})
+        finally:
+            writer.flush()
+            writer.close()
     else:
         disk = ReplayedDisk(Path(image), Log(Path(log)))
-        fuse.serve(descriptor, {DISK: disk, CONTROL: Cuts(disk)})
+        fuse.serve(descriptor, {**partitions(disk), CONTROL: Cuts(disk)})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Runs in a root made of a test host's /usr, with guardian's source beside: mounts a cut disk and says what it sees.
 
-A line with the disk's path on standard input gives a line of JSON. What the next boot would do is decided by guardian:
+A line on standard input gives a line of JSON. What the next boot would do is decided by guardian:
 its ledger, `guardian.work.pending` and the script that holds before dockerd starts. Mounting replays the journal.
 """
 
@@ -26,7 +26,8 @@ STATE = Path("/var/lib/guardian")
 HOLDS = Path("/run/guardian/holds")
 HOLD_SCRIPT = Path(pending.__file__).parents[1] / "runtime" / "hold.sh"
 CONTAINERS = CUT / "var/lib/docker/containers"
-VOLUME = CUT / "var/lib/docker/volumes/data/_data"
+DISKS = Path("/served")
+VOLUME = CUT / "srv/data"
 
 
 def command(*argv: str) -> None:
@@ -100,12 +101,13 @@ def seen() -> dict[str, Any]:
 
 def main() -> None:
     """Until standard input ends."""
-    for line in sys.stdin:
-        command("mount", "-t", "ext4", "-o", "loop,noatime", line.strip(), str(CUT))
+    for _ in sys.stdin:
+        command("mount", "-t", "ext4", "-o", "loop,noatime", str(DISKS / "host.img"), str(CUT))
         try:
+            command("mount", "-t", "ext4", "-o", "loop,noatime", str(DISKS / "data.img"), str(VOLUME))
             told = seen()
         finally:
-            command("umount", str(CUT))
+            command("umount", "--recursive", str(CUT))
         print(json.dumps(told), flush=True)
 
 

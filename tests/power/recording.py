@@ -18,16 +18,18 @@ from guardian.host.images.search import Search
 from tests.host.site import Site
 from tests.machines import disk
 from tests.machines.errors import MachineError
-from tests.power.served_host import ServedHost
+from tests.power.served_host import MOUNTED, ServedHost
 
 NAME = "steps"
 STORE = Path("var/lib/guardian/checkpoints")
-VOLUME = Path("var/lib/docker/volumes/data/_data")
-PAUSE = 0.004
+VOLUME = MOUNTED
+PAUSE = 0.0
 """Seconds between two steps."""
 COUNTED = 150
 """Steps before and after each checkpoint."""
 
+_IMPATIENT = '[restore]\ntimeout = "5s"\n'
+"""Without `spent` it waits for the proof that it has restored, and the boot with it."""
 _PROGRAM = Path(__file__).resolve().parents[1] / "programs" / "steps.py"
 _MAGIC = b"guardian-steps:\x01"
 _VALUE = re.compile(rb"([0-9a-f]{16})(.{8})", re.DOTALL)
@@ -120,18 +122,22 @@ def _wait_for_step(site: Site, host: ServedHost, step: int) -> None:
     site.wait_for(lambda: list(steps(root(host) / VOLUME))[1][1] >= step)
 
 
-def _images(root_folder: Path) -> dict[str, Image]:
-    """The images that are in the store of a host. guardian deletes them once they are restored."""
-    return {path.parent.name: image(path) for path in root_folder.joinpath(STORE).glob("*/*/img")}
+def _images(store: Path) -> dict[str, Image]:
+    """The images that are in a store. guardian deletes them once they are restored."""
+    return {path.parent.name: image(path) for path in store.glob("*/*/img")}
 
 
-def _set_up(host: ServedHost, package: Path) -> str:
+def _set_up(host: ServedHost, package: Path, cycle: Cycle) -> str:
     """Install guardian and make the container; returns its id."""
-    Site(host).install(package)
+    site = Site(host)
+    site.install(package)
+    if cycle is Cycle.REBOOT:
+        site.set_up_guardian(_IMPATIENT)
+    host.succeed(f"mkdir -p /{MOUNTED}")
     host.copy_to(_PROGRAM, "/root/steps.py")
     return host.succeed(
         f"docker create --name {NAME} --label guardian.enable=true --restart always --stop-timeout 2"
-        f" -v data:/data -v /root/steps.py:/steps.py:ro work:1 python3 -u /steps.py /data {PAUSE}"
+        f" -v /{MOUNTED}:/data -v /root/steps.py:/steps.py:ro work:1 python3 -u /steps.py /data {PAUSE}"
     ).strip()
 
 
@@ -156,7 +162,7 @@ class Cycle(enum.Enum):
 def record(host: ServedHost, package: Path, cycle: Cycle) -> Recording:
     """Set up and record. The host is off afterwards, its disk as it was before in `host.img`."""
     host.start()
-    container = _set_up(host, package)
+    container = _set_up(host, package, cycle)
     host.poweroff()
     disk.wait_until_detached(host.folder)
     live = host.folder / "live.img"
@@ -182,8 +188,9 @@ def _reboot(host: ServedHost, site: Site, cycle: Cycle) -> dict[str, Image]:
     host.wait_for_shutdown(said=said)
     host.mark("saved")
     # Unmounted in good order: what is on the disk is what was in the cache.
-    with host.mounted() as down:
-        images = _images(down)
+    kept = host.folder / "kept"
+    host.offline(f'mkdir {kept} && cp -a "$ROOT/{STORE}/." {kept}')
+    images = _images(kept)
     assert len(images) == 1, f"there are images of {sorted(images)}"
     host.start()
     if cycle is Cycle.WHOLE:
@@ -199,7 +206,7 @@ def _by_hand(host: ServedHost, site: Site) -> dict[str, Image]:
     host.mark("checkpoint")
     host.succeed(f"guardianctl checkpoint {NAME}")
     host.mark("saved")
-    images = _images(root(host))
+    images = _images(root(host) / STORE)
     assert len(images) == 1, f"there are images of {sorted(images)}"
     host.mark("restore")
     host.succeed(f"guardianctl restore {NAME}")

@@ -48,15 +48,14 @@ class Look:
 class Looking:
     """The program in its root."""
 
-    def __init__(self, process: subprocess.Popen[str], disk: str) -> None:
+    def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
-        self._disk = disk
 
     def look(self) -> Look:
         """Look at the disk as it is now. Raises RuntimeError with what the program said before it ended."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(f"{self._disk}\n")
+        self._process.stdin.write("look\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
@@ -81,7 +80,7 @@ def looking(host: ServedHost, source: Path) -> Iterator[Looking]:
         )
         host.own(process.pid)
     try:
-        yield Looking(process, f"/served/{host.served.name}")
+        yield Looking(process)
     finally:
         assert process.stdin is not None
         assert process.stdout is not None

@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.machines import ContainerHost, disk
-from tests.machines.commands import interrupts_later, run, wait_until
+from tests.machines.commands import interrupts_later, run
 from tests.power.cuts import Cut
-from tests.power.disk_server import CONTROL, DISK
+from tests.power.disk_server import CONTROL, DATA, DISK, DISK_SIZE
 
+MOUNTED = Path("srv/data")
+"""Where the second partition is mounted, while the disk is served."""
+
+_DATA_SIZE = 64 << 20
 _REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def _add_partition(image: Path) -> None:
+    """Make the image longer, with a file system behind the one that is there."""
+    partition = image.with_name(DATA)
+    run(["truncate", f"--size={_DATA_SIZE}", str(partition)], timeout=30)
+    run(["mke2fs", "-q", "-t", "ext4", str(partition)], timeout=60)
+    assert image.stat().st_size == DISK_SIZE
+    run(
+        ["dd", f"if={partition}", f"of={image}", "bs=1M", f"seek={DISK_SIZE >> 20}", "conv=sparse,notrunc"],
+        timeout=120,
+    )
+    run(["truncate", f"--size={DISK_SIZE + _DATA_SIZE}", str(image)], timeout=30)
+    partition.unlink()
 
 
 class ServedHost(ContainerHost):
@@ -23,13 +42,17 @@ class ServedHost(ContainerHost):
         self._served = False
         super().__init__(suite)
         with self._closed_on_error():
+            _add_partition(self.folder / disk.IMAGE)
             self._target = self.folder / "served"
             self._target.mkdir()
             self.log = self.folder / "writes.log"
 
     @property
     def _mount(self) -> str:
-        return disk.mount_command(self.base_folder, self.folder, self.served if self._served else None)
+        if not self._served:
+            return disk.mount_command(self.base_folder, self.folder)
+        data = disk.mount_argv(self.served.with_name(DATA), self.root / MOUNTED)
+        return f"{disk.mount_command(self.base_folder, self.folder, self.served)} && {shlex.join(data)}"
 
     @property
     def base_folder(self) -> Path:
@@ -68,8 +91,10 @@ class ServedHost(ContainerHost):
                 self.kill()
             disk.wait_until_detached(self.folder)
             self._served = False
-            run(["umount", str(self._target)], timeout=30)
+            # Not by unmounting: who made a mount namespace meanwhile has a copy of the mount in it.
+            server.terminate()
             server.wait(60)
+            run(["umount", str(self._target)], timeout=30)
             server.stdout.close()
 
     def kill(self) -> None:
@@ -85,18 +110,5 @@ class ServedHost(ContainerHost):
 
     def cut(self, cut: Cut) -> None:
         """Have the disk be what a power cut has left."""
-        wait_until(lambda: not self.is_up, timeout=1, what=f"{self.name} off")
         disk.wait_until_detached(self.folder)
         (self._target / CONTROL).write_text(cut.to_text())
-
-    @contextlib.contextmanager
-    def mounted(self) -> Iterator[Path]:
-        """The root of the disk as it is now, for reading; mounting it replays its journal."""
-        disk.wait_until_detached(self.folder)
-        target = self.folder / "cut"
-        target.mkdir(exist_ok=True)
-        run(["mount", "-t", "ext4", "-o", "loop,ro", str(self.served), str(target)], timeout=60)
-        try:
-            yield target
-        finally:
-            run(["umount", str(target)], timeout=60)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from tests.power.campaign import Campaign, run
 from tests.power.report import table
 from tests.power.variants import REPOSITORY, Variant
@@ -43,11 +45,16 @@ def test_what_was_promised_holds_after_any_cut(tmp_path: Path) -> None:
     assert not [start for start in campaign.starts if start.booted.problems]
 
 
-def test_without_the_mark_spent_a_container_would_run_twice(tmp_path: Path) -> None:
-    campaign = told(run(Variant.WITHOUT_SPENT, tmp_path, count=CONTROL_CUTS, boots=0, seed=SEED))
-    assert "ran twice" in kinds(campaign)
-
-
-def test_without_the_sync_memory_would_be_ahead_of_the_volume(tmp_path: Path) -> None:
-    campaign = told(run(Variant.WITHOUT_SYNC, tmp_path, count=CONTROL_CUTS, boots=0, seed=SEED))
-    assert "memory is ahead" in kinds(campaign)
+@pytest.mark.parametrize(
+    ("variant", "kind"),
+    [
+        (Variant.WITHOUT_SPENT, "ran twice"),
+        (Variant.SPENT_NOT_FLUSHED, "ran twice"),
+        (Variant.WITHOUT_SYNC, "memory is ahead"),
+        (Variant.WITHOUT_IMAGE_SYNC, "image"),
+    ],
+    ids=lambda value: value.name if isinstance(value, Variant) else "",
+)
+def test_a_guardian_that_lacks_a_step_is_found_out(variant: Variant, kind: str, tmp_path: Path) -> None:
+    campaign = told(run(variant, tmp_path, count=CONTROL_CUTS, boots=0, seed=SEED))
+    assert kind in kinds(campaign)

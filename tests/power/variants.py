@@ -21,6 +21,14 @@ _SPENT = """\
 		return 1;
 	}
 """
+_NOT_FLUSHED = (
+    'mark_durable(dir, ledger, "spent") < 0',
+    'join_path(verdict, ledger, "spent") < 0 || close(open(verdict, O_WRONLY | O_CREAT, 0600)) < 0',
+)
+_IMAGE_SYNC = """\
+        for files in _portions([*image.iterdir(), image]):
+            run(["sync", *files], limit=self._host.config.sync_timeout)
+"""
 
 
 class Variant(enum.Enum):
@@ -28,11 +36,15 @@ class Variant(enum.Enum):
 
     TRUE = "guardian as it is"
     WITHOUT_SPENT = "`spent` left out"
+    SPENT_NOT_FLUSHED = "`spent` written and not flushed"
+    WITHOUT_IMAGE_SYNC = "fsync of the image left out"
     WITHOUT_SYNC = "`syncfs` left out"
 
 
 _LEFT_OUT = {
     Variant.WITHOUT_SPENT: ("guardian/runtime/commit.c", _SPENT, ""),
+    Variant.SPENT_NOT_FLUSHED: ("guardian/runtime/commit.c", _SPENT, _SPENT.replace(*_NOT_FLUSHED)),
+    Variant.WITHOUT_IMAGE_SYNC: ("guardian/work/member.py", _IMAGE_SYNC, "        del image\n"),
     Variant.WITHOUT_SYNC: ("guardian/work/member.py", _SYNC, "        # In a child of its own"),
 }
 
