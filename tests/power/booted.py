@@ -7,8 +7,9 @@ import dataclasses
 
 from guardian.model.outcome import Outcome
 from tests.host.site import Site
+from tests.power.facts import Recording
 from tests.power.judge import Decision, Seen
-from tests.power.recording import NAME, VOLUME, Recording, root, steps
+from tests.power.recording import NAME, VOLUME, root, steps
 from tests.power.served_host import ServedHost
 
 _WITHOUT = "the host or dockerd went down without a checkpoint"

@@ -1,9 +1,9 @@
 """The program behind the disk of a test host: `record IMAGE LOG TARGET`, or `replay IMAGE LOG TARGET`.
 
-TARGET gets three files: `host.img` and `data.img`, two partitions of the one disk, and `control`. While it records,
-what is written into `control` becomes a mark in the log. While it replays, it is a cut (cuts.Cut as JSON): the disk is
-then IMAGE with all the log's writes up to the last flush before the cut and those after it that the cut keeps; what is
-written to it is forgotten at the next.
+TARGET gets a file for each partition of the one disk, and `control`. While it records, what is written into `control`
+becomes a mark in the log. While it replays, it is a cut (cuts.Cut as JSON): the disk is then IMAGE with all the log's
+writes up to the last flush before the cut and those after it that the cut keeps; what is written to it is forgotten at
+the next.
 """
 
 from __future__ import annotations
@@ -16,13 +16,10 @@ import sys
 from pathlib import Path
 
 from tests.power import fuse
+from tests.power.partitions import ALL, Part
 from tests.power.write_log import Log, Writer
 
-DISK = "host.img"
-DATA = "data.img"
 CONTROL = "control"
-DISK_SIZE = 8 << 30
-"""Bytes of the first partition; the second is the rest."""
 _PAGE = 4096
 
 
@@ -48,10 +45,10 @@ class RecordedDisk:
 class Partition:
     """A part of a disk. A flush is one of the whole disk."""
 
-    def __init__(self, disk: fuse.Served, begin: int, end: int) -> None:
+    def __init__(self, disk: fuse.Served, part: Part) -> None:
         self._disk = disk
-        self._begin = begin
-        self.size = end - begin
+        self._begin = part.begin
+        self.size = part.size
 
     def read(self, offset: int, length: int) -> bytes:
         return self._disk.read(self._begin + offset, max(0, min(length, self.size - offset)))
@@ -66,8 +63,8 @@ class Partition:
 
 
 def partitions(disk: fuse.Served) -> dict[str, fuse.Served]:
-    """Both partitions, by name."""
-    return {DISK: Partition(disk, 0, DISK_SIZE), DATA: Partition(disk, DISK_SIZE, disk.size)}
+    """Its partitions, by name."""
+    return {part.name: Partition(disk, part) for part in ALL}
 
 
 class Marks:

@@ -7,15 +7,14 @@ import enum
 from collections.abc import Sequence
 
 from guardian.model.states import State
-from tests.power.recording import Recording
-from tests.power.root import Look
+from tests.power.facts import Look, Recording
 
 
 class Window(enum.Enum):
     """Where in a recording a cut lies."""
 
-    BEFORE = "counting, no checkpoint yet"
-    DUMPING = "frozen, not committed"
+    BEFORE = "counting, before a checkpoint"
+    DUMPING = "frozen, up to the commit"
     COMMITTED = "committed, not yet said to be saved"
     SAVED = "saved, nothing restored yet"
     RESTORING = "being restored"

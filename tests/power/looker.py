@@ -20,6 +20,7 @@ from guardian.model.config import defaults
 from guardian.model.errors import GuardianError
 from guardian.work import pending
 from guardian.work.host import Host
+from tests.power.partitions import ALL, DATA, STORE
 
 CUT = Path("/cut")
 STATE = Path("/var/lib/guardian")
@@ -27,7 +28,7 @@ HOLDS = Path("/run/guardian/holds")
 HOLD_SCRIPT = Path(pending.__file__).parents[1] / "runtime" / "hold.sh"
 CONTAINERS = CUT / "var/lib/docker/containers"
 DISKS = Path("/served")
-VOLUME = CUT / "srv/data"
+VOLUME = CUT / DATA.mounted
 
 
 def command(*argv: str) -> None:
@@ -39,7 +40,7 @@ def command(*argv: str) -> None:
 
 def held() -> list[str]:
     """The containers that the script holds, before dockerd starts at the next boot."""
-    command("mount", "--bind", str(CUT / "var/lib/guardian"), str(STATE))
+    command("mount", "--rbind", str(CUT / "var/lib/guardian"), str(STATE))
     try:
         command("sh", str(HOLD_SCRIPT))
         found = os.listdir(HOLDS)
@@ -47,7 +48,7 @@ def held() -> list[str]:
             (HOLDS / name).unlink()
         return found
     finally:
-        command("umount", str(STATE))
+        command("umount", "--recursive", str(STATE))
 
 
 def started_at(container_id: str) -> str:
@@ -85,7 +86,7 @@ def steps() -> list[list[Any]]:
 def seen() -> dict[str, Any]:
     """What the mounted disk says of its one container."""
     (container_id,) = os.listdir(CONTAINERS)
-    host = Host(defaults(), Ledger(CUT / "var/lib/guardian/checkpoints"))
+    host = Host(defaults(), Ledger(CUT / STORE.mounted))
     known = host.ledger.of(container_id)
     ready = host.ledger.pending(container_id)
     return {
@@ -102,9 +103,10 @@ def seen() -> dict[str, Any]:
 def main() -> None:
     """Until standard input ends."""
     for _ in sys.stdin:
-        command("mount", "-t", "ext4", "-o", "loop,noatime", str(DISKS / "host.img"), str(CUT))
         try:
-            command("mount", "-t", "ext4", "-o", "loop,noatime", str(DISKS / "data.img"), str(VOLUME))
+            for part in ALL:
+                disk, place = DISKS / part.name, CUT / part.mounted
+                command("mount", "-t", "ext4", "-o", "loop,noatime", str(disk), str(place))
             told = seen()
         finally:
             command("umount", "--recursive", str(CUT))

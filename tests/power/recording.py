@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import enum
 import hashlib
 import os
 import re
 import struct
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from guardian.host.images.folder import Folder
@@ -18,11 +17,13 @@ from guardian.host.images.search import Search
 from tests.host.site import Site
 from tests.machines import disk
 from tests.machines.errors import MachineError
-from tests.power.served_host import MOUNTED, ServedHost
+from tests.power import partitions
+from tests.power.facts import Image, Recording
+from tests.power.served_host import ServedHost
 
 NAME = "steps"
-STORE = Path("var/lib/guardian/checkpoints")
-VOLUME = MOUNTED
+STORE = partitions.STORE.mounted
+VOLUME = partitions.DATA.mounted
 PAUSE = 0.0
 """Seconds between two steps."""
 COUNTED = 150
@@ -34,23 +35,6 @@ _PROGRAM = Path(__file__).resolve().parents[1] / "programs" / "steps.py"
 _MAGIC = b"guardian-steps:\x01"
 _VALUE = re.compile(rb"([0-9a-f]{16})(.{8})", re.DOTALL)
 _LOOK = 0.001
-
-
-@dataclasses.dataclass(frozen=True)
-class Image:
-    """What a whole image is: digest of each file; and the memory in it: which process, which step."""
-
-    files: Mapping[str, str]
-    process: str
-    step: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Recording:
-    """What was recorded, beside the log: the container's id and each checkpoint's image."""
-
-    container_id: str
-    images: Mapping[str, Image]
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -133,11 +117,11 @@ def _set_up(host: ServedHost, package: Path, cycle: Cycle) -> str:
     site.install(package)
     if cycle is Cycle.REBOOT:
         site.set_up_guardian(_IMPATIENT)
-    host.succeed(f"mkdir -p /{MOUNTED}")
+    host.succeed(f"mkdir -p /{VOLUME}")
     host.copy_to(_PROGRAM, "/root/steps.py")
     return host.succeed(
         f"docker create --name {NAME} --label guardian.enable=true --restart always --stop-timeout 2"
-        f" -v /{MOUNTED}:/data -v /root/steps.py:/steps.py:ro work:1 python3 -u /steps.py /data {PAUSE}"
+        f" -v /{VOLUME}:/data -v /root/steps.py:/steps.py:ro work:1 python3 -u /steps.py /data {PAUSE}"
     ).strip()
 
 

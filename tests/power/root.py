@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.machines.commands import interrupts_later
+from tests.power.facts import Look
 from tests.power.served_host import ServedHost
 
-_LOOKER = Path(__file__).with_name("looker.py")
+_HERE = Path(__file__).parent
 _SCRIPT = """\
 set -eu
 mount -t tmpfs none "$1"
@@ -22,27 +22,12 @@ for name in bin sbin lib lib64; do ln -s usr/$name $name; done
 for name in proc dev; do mount --rbind /$name $name; done
 mount --bind "$2" usr
 mkdir source/guardian && mount --bind "$3" source/guardian
-cp "$4" source/looker.py
+mkdir source/tests source/tests/power
+cp "$4/looker.py" "$4/partitions.py" source/tests/power
 mount --bind "$5" served
 exec chroot . /usr/bin/env -i PATH=/usr/sbin:/usr/bin PYTHONPATH=/source PYTHONDONTWRITEBYTECODE=1 \\
-    python3 /source/looker.py
+    python3 -m tests.power.looker
 """
-
-
-@dataclasses.dataclass(frozen=True)
-class Look:
-    """What looker.py says of a cut disk: `held` by the hold script; `pending`, the ledger's checkpoint that may be
-    restored; whether guardian would (`waits`); the newest checkpoint and its state; the digests of the pending image;
-    process and step of each file of the volume.
-    """
-
-    held: bool
-    pending: str
-    waits: bool
-    newest: str
-    state: str
-    image: Mapping[str, str]
-    steps: Mapping[str, tuple[str, int]]
 
 
 class Looking:
@@ -70,7 +55,7 @@ def looking(host: ServedHost, source: Path) -> Iterator[Looking]:
     """A root for the disk that a host serves, with the guardian in the folder `source`."""
     root = host.folder / "looking"
     root.mkdir(exist_ok=True)
-    arguments = (root, host.base_folder / "usr", source / "guardian", _LOOKER, host.served.parent)
+    arguments = (root, host.base_folder / "usr", source / "guardian", _HERE, host.served.parent)
     with interrupts_later():
         process = subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", _SCRIPT, "sh", *map(str, arguments)],

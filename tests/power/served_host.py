@@ -12,27 +12,25 @@ from pathlib import Path
 from tests.machines import ContainerHost, disk
 from tests.machines.commands import interrupts_later, run
 from tests.power.cuts import Cut
-from tests.power.disk_server import CONTROL, DATA, DISK, DISK_SIZE
+from tests.power.disk_server import CONTROL
+from tests.power.partitions import ALL, HOST
 
-MOUNTED = Path("srv/data")
-"""Where the second partition is mounted, while the disk is served."""
-
-_DATA_SIZE = 64 << 20
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def _add_partition(image: Path) -> None:
-    """Make the image longer, with a file system behind the one that is there."""
-    partition = image.with_name(DATA)
-    run(["truncate", f"--size={_DATA_SIZE}", str(partition)], timeout=30)
-    run(["mke2fs", "-q", "-t", "ext4", str(partition)], timeout=60)
-    assert image.stat().st_size == DISK_SIZE
-    run(
-        ["dd", f"if={partition}", f"of={image}", "bs=1M", f"seek={DISK_SIZE >> 20}", "conv=sparse,notrunc"],
-        timeout=120,
-    )
-    run(["truncate", f"--size={DISK_SIZE + _DATA_SIZE}", str(image)], timeout=30)
-    partition.unlink()
+def _add_partitions(image: Path) -> None:
+    """Make the image longer, with file systems behind the one that is there."""
+    assert image.stat().st_size == HOST.size
+    for part in ALL[1:]:
+        made = image.with_name(part.name)
+        run(["truncate", f"--size={part.size}", str(made)], timeout=30)
+        run(["mke2fs", "-q", "-t", "ext4", str(made)], timeout=60)
+        # As the package makes the folder of the store.
+        run(["debugfs", "-w", "-R", "set_inode_field <2> mode 040700", str(made)], timeout=30)
+        place = [f"of={image}", f"seek={part.begin >> 20}", "bs=1M", "conv=sparse,notrunc"]
+        run(["dd", f"if={made}", *place], timeout=120)
+        made.unlink()
+    run(["truncate", f"--size={ALL[-1].end}", str(image)], timeout=30)
 
 
 class ServedHost(ContainerHost):
@@ -42,7 +40,7 @@ class ServedHost(ContainerHost):
         self._served = False
         super().__init__(suite)
         with self._closed_on_error():
-            _add_partition(self.folder / disk.IMAGE)
+            _add_partitions(self.folder / disk.IMAGE)
             self._target = self.folder / "served"
             self._target.mkdir()
             self.log = self.folder / "writes.log"
@@ -51,8 +49,9 @@ class ServedHost(ContainerHost):
     def _mount(self) -> str:
         if not self._served:
             return disk.mount_command(self.base_folder, self.folder)
-        data = disk.mount_argv(self.served.with_name(DATA), self.root / MOUNTED)
-        return f"{disk.mount_command(self.base_folder, self.folder, self.served)} && {shlex.join(data)}"
+        more = (disk.mount_argv(self._target / part.name, self.root / part.mounted) for part in ALL[1:])
+        first = disk.mount_command(self.base_folder, self.folder, self.served)
+        return " && ".join([first, *map(shlex.join, more)])
 
     @property
     def base_folder(self) -> Path:
@@ -67,7 +66,7 @@ class ServedHost(ContainerHost):
     @property
     def served(self) -> Path:
         """The disk that is served."""
-        return self._target / DISK
+        return self._target / HOST.name
 
     @contextlib.contextmanager
     def serving(self, what: str, image: Path) -> Iterator[None]:
