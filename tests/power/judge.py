@@ -135,7 +135,12 @@ class Judge:
         problems = []
         wrong = sorted(name for name in whole.files if look.image.get(name) != whole.files[name])
         if wrong or look.image.keys() - whole.files.keys():
-            problems.append(f"image: {', '.join(wrong) or 'more files'} not as dumped")
+            told = (
+                f"{len(wrong)} of {len(whole.files)} files ({', '.join(wrong[:2])})"
+                if wrong
+                else "more files"
+            )
+            problems.append(f"image: {told} not as dumped")
         for name, (process, step) in look.steps.items():
             if process != whole.process:
                 problems.append(f"volume: {name} is of another process")
