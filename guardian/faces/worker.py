@@ -21,7 +21,8 @@ from guardian.faces.incoming import Incoming
 from guardian.faces.jobs import Call, Request, Status, status_of, status_of_plan
 from guardian.host import criu_cpu, docker_daemon, facts, gate, paths, runc, systemd
 from guardian.host.docker_engine import Engine
-from guardian.model.config import Config, LogLevel, from_mapping
+from guardian.model.config import Config, from_mapping
+from guardian.model.config_kinds import LogLevel
 from guardian.model.connections import address
 from guardian.model.container import Container
 from guardian.model.errors import BadInput, EngineUnavailable, GuardianError, UnknownContainer

@@ -180,6 +180,10 @@ class Engine:
         finally:
             api.close()
 
+    def kill(self, container_id: str) -> None:
+        """SIGKILL; of a container that is dead it makes dockerd look, within its stop timeout, and see that."""
+        self._call(lambda: self._client.api.kill(container_id), container_id)
+
     def pause(self, container_id: str) -> None:
         """Pause a running container."""
         self._call(lambda: self._client.api.pause(container_id), container_id)

@@ -11,6 +11,8 @@ HOLDERS = RUN / "holders"
 FROZEN = RUN / "frozen"
 FACTS = RUN / "facts"
 DUMPS = RUN / "dumps"
+RESTORES = RUN / "restores"
+"""A folder for each restore under way: what is decided anew each time, and needs no block of a full disk."""
 WORKER_SOCKET = RUN / "worker.sock"
 
 STATE = Path("/var/lib/guardian")

@@ -237,11 +237,32 @@ def await_dump(container_id: str, cgroup: Cgroup, *, limit: float = 60.0) -> Non
 
 def _dumping(container_id: str) -> list[int]:
     """The processes that are a `runc checkpoint` of the container."""
-    return [
-        pid
-        for pid, words in proc.command_lines()
-        if b"checkpoint" in words and container_id.encode() in words
-    ]
+    return _at(b"checkpoint", container_id)
+
+
+def is_restoring(container_id: str) -> bool:
+    """Whether a `runc restore` of the container is under way."""
+    return bool(_at(b"restore", container_id))
+
+
+def forget(container_id: str) -> None:
+    """Away with what a killed runc has left of a container that is not there: it would refuse the next `create`."""
+    for root in paths.runc_roots():
+        if (root / container_id).exists() and state(container_id) is None:
+            _unmount_root(root / container_id / "criu-root")
+            run([binary(), "--root", str(root), "delete", "--force", container_id], limit=30.0, check=False)
+
+
+def _unmount_root(place: Path) -> None:
+    """The container's root, which `runc restore` mounts there: `runc delete` would empty it. Raises OSError."""
+    while place.exists() and not run(["umount", "-l", str(place)], limit=10.0, check=False).status:
+        pass
+    with contextlib.suppress(FileNotFoundError):
+        place.rmdir()
+
+
+def _at(verb: bytes, container_id: str) -> list[int]:
+    return [pid for pid, words in proc.command_lines() if verb in words and container_id.encode() in words]
 
 
 def warm() -> None:

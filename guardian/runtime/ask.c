@@ -6,7 +6,9 @@
  *   say TEXT     printed
  *   extend N     more time from systemd: EXTEND_TIMEOUT_USEC of N seconds (sd_notify(3))
  *   exit N       the exit status
- * Exit status 75 when there is no worker within CONNECT_SECONDS, or it ends before it has said `exit`.
+ * A worker that ends before it has said `exit` was killed: the next one is asked again, which looks what was done. On
+ * the way down systemd starts none any more; then one is started here, and ends with our unit.
+ * Exit status 75 when there is no worker within CONNECT_SECONDS, or three of them ended.
  */
 #define _GNU_SOURCE
 #include "common.h"
@@ -16,11 +18,12 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { NO_WORKER = 75 };
+enum { NO_WORKER = 75, TRIES = 3, NEXT_WORKER_SECONDS = 3 };
 
 static int connect_path(const char *path, int type)
 {
@@ -80,19 +83,13 @@ static void extend(long seconds)
 	close(fd);
 }
 
-int main(int argc, char **argv)
+/* converse asks the worker behind `fd`; returns its exit status, or NO_WORKER where it ends over it. */
+static int converse(int fd, const char *call)
 {
 	char line[4096];
-	FILE *worker;
-	int fd;
+	FILE *worker = fdopen(fd, "r+");
 
-	if (argc != 3 || strpbrk(argv[2], "\"\\\n")) {
-		fprintf(stderr, "usage: ask CONNECT_SECONDS CALL\n");
-		return 2;
-	}
-	fd = connect_worker(strtol(argv[1], NULL, 10));
-	worker = fd < 0 ? NULL : fdopen(fd, "r+");
-	if (!worker || fprintf(worker, "{\"call\":\"%s\",\"plain\":true}\n", argv[2]) < 0 || fflush(worker)) {
+	if (!worker || fprintf(worker, "{\"call\":\"%s\",\"plain\":true}\n", call) < 0 || fflush(worker)) {
 		fprintf(stderr, "guardian: the worker does not answer\n");
 		return NO_WORKER;
 	}
@@ -107,5 +104,42 @@ int main(int argc, char **argv)
 		}
 	}
 	fprintf(stderr, "guardian: the worker ended before the work was done\n");
+	fclose(worker);
+	return NO_WORKER;
+}
+
+static void start_worker(void)
+{
+	if (fork() == 0) {
+		execl(LIBEXEC_DIR "/worker", "worker", (char *)NULL);
+		_exit(127);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	long seconds;
+	int fd, status;
+
+	if (argc != 3 || strpbrk(argv[2], "\"\\\n")) {
+		fprintf(stderr, "usage: ask CONNECT_SECONDS CALL\n");
+		return 2;
+	}
+	signal(SIGPIPE, SIG_IGN);
+	seconds = strtol(argv[1], NULL, 10);
+	for (int tries = 0; tries < TRIES; tries++) {
+		fd = connect_worker(tries ? NEXT_WORKER_SECONDS : seconds);
+		if (fd < 0 && tries) {
+			start_worker();
+			fd = connect_worker(seconds);
+		}
+		if (fd < 0) {
+			fprintf(stderr, "guardian: the worker does not answer\n");
+			return NO_WORKER;
+		}
+		status = converse(fd, argv[2]);
+		if (status != NO_WORKER)
+			return status;
+	}
 	return NO_WORKER;
 }

@@ -50,6 +50,8 @@ static void take_option(const char *option, const char *value)
 {
 	if (!strcmp(option, "--log"))
 		call.log = value;
+	else if (!strcmp(option, "--root"))
+		call.root = value;
 	else if (!strcmp(option, "--bundle") || !strcmp(option, "-b"))
 		call.bundle = value;
 	else if (!strcmp(option, "--pid-file"))
@@ -106,6 +108,7 @@ void take_ticket(void)
 	    value_of(ticket.text, "boot", boot, sizeof boot) < 0 || strncmp(now, boot, strlen(boot)) || strlen(boot) < 36)
 		fail("the ticket is of another boot");
 	if (value_of(ticket.text, "checkpoint", ticket.checkpoint, sizeof ticket.checkpoint) < 0 ||
+	    value_of(ticket.text, "restore", ticket.restore, sizeof ticket.restore) < 0 ||
 	    value_of(ticket.text, "cgroup", ticket.cgroup, sizeof ticket.cgroup) < 0)
 		fail("the ticket is incomplete");
 	if (value_of(ticket.text, "flags", ticket.flags, sizeof ticket.flags) < 0)

@@ -9,13 +9,14 @@ enum { MAX_ARGUMENTS = 64, TICKET_SIZE = 8192, ANSWER_SIZE = 2048, CREATE_LIMIT_
 struct call {
 	char *globals[MAX_ARGUMENTS]; /* options before the subcommand, for the real runc */
 	int globals_count;
-	const char *command, *bundle, *pid_file, *console, *log, *id, *runc;
+	const char *command, *bundle, *pid_file, *console, *log, *root, *id, *runc;
 	char dir[PATH_SIZE]; /* /run/guardian/holders/ID */
 };
 
 struct ticket {
 	char text[TICKET_SIZE];
 	char checkpoint[PATH_SIZE];
+	char restore[PATH_SIZE]; /* /run/guardian/restores/ID: what was decided for this restore */
 	char cgroup[PATH_SIZE];
 	char flags[PATH_SIZE]; /* more options for `runc restore`, blank-separated */
 	char oom[16];

@@ -341,9 +341,10 @@ static int mark_durable(const char *dir, const char *ledger, const char *name)
 
 static int post_restore(const char *dir)
 {
+	const char *restore = getenv("GUARDIAN_RESTORE");
 	char ledger[PATH_SIZE], verdict[PATH_SIZE], text[16];
 
-	if (join_path(ledger, dir, "ledger") < 0 || join_path(verdict, ledger, "verdict") < 0)
+	if (!restore || join_path(ledger, dir, "ledger") < 0 || join_path(verdict, ledger, "verdict") < 0)
 		return 1;
 	if (read_small(verdict, text, sizeof text) <= 0 || strcmp(text, "commit\n")) {
 		fprintf(stderr, "guardian: this image was never committed\n");
@@ -370,7 +371,7 @@ static int post_restore(const char *dir)
 		say("cannot write the ledger");
 		return 1;
 	}
-	open_to_peers(dir, getenv("CRTOOLS_INIT_PID"));
+	open_to_peers(restore, getenv("CRTOOLS_INIT_PID"));
 	return 0;
 }
 

@@ -10,9 +10,9 @@
 run=/run/guardian
 libexec=/usr/libexec/docker-guardian
 
-id='' command='' log='' previous=''
+id='' command='' log='' root='' previous=''
 for word; do
-    case $previous in --log) log=$word ;; esac
+    case $previous in --log) log=$word ;; --root) root=$word ;; esac
     case $word in
     create | start | delete | exec | kill) [ -n "$command" ] || command=$word ;;
     *[!0-9a-f]*) ;;
@@ -83,6 +83,12 @@ if [ -n "$id" ]; then
         fi
         ;;
     delete)
+        # A runc that was killed over a restore has left the container's root mounted here, and the real one's delete
+        # would empty it.
+        if [ -d "$root/$id/criu-root" ]; then
+            while umount -l "$root/$id/criu-root" 2>/dev/null; do :; done
+            rmdir "$root/$id/criu-root" || refuse 'guardian: the root of a half restored container is mounted, not deleted'
+        fi
         # --force in two cases. A holder may have been killed and have left its container running (real runc refuses
         # that), or its container was never restored (real runc does not know it). And what a checkpoint has just killed
         # is still frozen for a moment: real runc refuses a paused container, and containerd keeps the dead task, which the

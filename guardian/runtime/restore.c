@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -106,10 +107,16 @@ static void __attribute__((noreturn)) exec_restore(int original_network)
 	write_text("/proc/self/oom_score_adj", ticket.oom);
 	if (join_path(image, ticket.checkpoint, "img") < 0 || join_path(work, ticket.checkpoint, "work-restore") < 0 ||
 	    join_path(pid_file, call.dir, "init.pid") < 0 ||
-	    join_path(configuration, ticket.checkpoint, "restore.conf") < 0)
+	    join_path(configuration, ticket.restore, "restore.conf") < 0)
 		_exit(126);
-	mkdir(work, 0700);
+	/* On a full disk in memory: CRIU must have a folder to work in. */
+	if (mkdir(work, 0700) < 0 && errno != EEXIST) {
+		if (join_path(work, ticket.restore, "work-restore") < 0)
+			_exit(126);
+		mkdir(work, 0700);
+	}
 	setenv("CRIU_CONFIG_FILE", configuration, 1);
+	setenv("GUARDIAN_RESTORE", ticket.restore, 1);
 	setenv("GUARDIAN_CHECKPOINT", ticket.checkpoint, 1);
 	argv[count++] = (char *)call.runc;
 	for (int i = 0; i < call.globals_count; i++)
@@ -202,6 +209,17 @@ static int listen_for_terminal(void)
 	return join_path(path, call.dir, CONSOLE) < 0 ? -1 : terminal_listen(path);
 }
 
+/* unmount_root: a killed runc leaves the container's root mounted in its own folder, and `runc delete` empties that. */
+static void unmount_root(void)
+{
+	char path[PATH_SIZE];
+
+	if (!call.root || snprintf(path, sizeof path, "%s/%s/criu-root", call.root, call.id) >= (int)sizeof path)
+		return;
+	while (umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW) == 0)
+		;
+}
+
 pid_t restore(pid_t preparing, const char *home, int original_network, int signals, char *reason)
 {
 	/* Python takes its time on a host that has just booted (30 s seen, emulated and overloaded). */
@@ -225,6 +243,7 @@ pid_t restore(pid_t preparing, const char *home, int original_network, int signa
 		exec_restore(original_network);
 	status = wait_child(child, signals, 1000 * ticket.restore_seconds);
 	if (status != 0) {
+		unmount_root();
 		/* CRIU sits in the container's cgroup (runc, criuApplyCgroups): this ends it, and then runc. */
 		kill_cgroup();
 		if (status < 0) {

@@ -12,7 +12,7 @@ from guardian.model.outcome import Result
 from guardian.work import pending
 from guardian.work.checkpoint import line
 from guardian.work.host import Host, Say
-from guardian.work.restore import Pending, waits
+from guardian.work.resume import Pending, waits
 
 log = logging.getLogger("guardian.canary")
 

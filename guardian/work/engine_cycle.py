@@ -14,14 +14,15 @@ from guardian.host.docker_placeholders import Placeholders
 from guardian.host.ledger import Checkpoint
 from guardian.model.container import Container
 from guardian.model.errors import AlreadyRunning, GuardianError, NoCheckpoint, UnknownContainer
-from guardian.model.graph import Member
+from guardian.model.graph import Graph, Member
 from guardian.model.labels import PLACEHOLDER, Mode
 from guardian.model.outcome import Result
 from guardian.model.states import Purpose
-from guardian.work import canary, choice, guarded, pending, reception, recover, stop
-from guardian.work.checkpoint import checkpoint, line
+from guardian.work import canary, choice, guarded, pending, reception, recover, script, stop
+from guardian.work.checkpoint import GiveUp, checkpoint, goes_on, line
+from guardian.work.cold import cold
 from guardian.work.host import Budget, Host, Say
-from guardian.work.restore import cold, restore
+from guardian.work.restore import restore
 
 log = logging.getLogger("guardian.cycle")
 
@@ -162,35 +163,57 @@ def _save(host: Host, containers: Sequence[Container], *, say: Say) -> list[Resu
     budget = Budget(host.config.checkpoint_budget)
     down = systemd.going_down()
     wanted = {member.container.id: choice.of(member, going_down=down) for member in found.members}
-
-    def stopped(member: Member, reason: str, made: Checkpoint | None) -> Result:
-        return stop.stop(host, member, reason, made, limit=budget.left(at_most=host.config.container_timeout))
-
+    by_mode = {
+        mode: [member for member in found.members if wanted[member.container.id].mode is mode]
+        for mode in Mode
+    }
     try:
-        results = checkpoint(
-            host,
-            found.graph,
-            [member for member in found.members if wanted[member.container.id].mode is Mode.CHECKPOINT],
-            purpose=Purpose.SUSPEND,
-            by_person=False,
-            budget=budget,
-            say=say,
-            given_up=stopped,
-        )
+        results = _checkpoint(host, found.graph, by_mode[Mode.CHECKPOINT], budget=budget, say=say)
     except GuardianError as error:
         log.exception("checkpoint")
         say(f"checkpoint failed, dockerd stops the containers: {error}")
         return []
     # After them: what is frozen does not see its database go.
-    for member in found.members:
-        chosen = wanted[member.container.id]
-        if chosen.mode is Mode.SKIP:
-            results.append(choice.skipped(member, chosen))
-            say(line(results[-1]))
-    stops = [member for member in found.members if wanted[member.container.id].mode is Mode.STOP]
-    results += choice.stop_all(
-        host, found.graph, [(member, wanted[member.container.id]) for member in stops], budget=budget, say=say
-    )
+    for member in by_mode[Mode.SKIP]:
+        results.append(choice.skipped(member, wanted[member.container.id]))
+        say(line(results[-1]))
+    stops = [(member, wanted[member.container.id]) for member in by_mode[Mode.STOP]]
+    results += choice.stop_all(host, found.graph, stops, budget=budget, say=say)
+    return results
+
+
+def _checkpoint(
+    host: Host, graph: Graph, members: Sequence[Member], *, budget: Budget, say: Say
+) -> list[Result]:
+    """Checkpoint them; once more those over whose dump somebody was killed: nothing is wrong with them."""
+    again: list[Member] = []
+
+    def stopped(member: Member, reason: str, made: Checkpoint | None) -> Result:
+        return stop.stop(host, member, reason, made, limit=budget.left(at_most=host.config.container_timeout))
+
+    def once_more(member: Member, reason: str, made: Checkpoint | None) -> Result:
+        if made is None or not script.was_killed(made.folder / "work" / "dump.log"):
+            return stopped(member, reason, made)
+        again.append(member)
+        return goes_on(member, reason, made)
+
+    def save(chosen: Sequence[Member], given_up: GiveUp) -> list[Result]:
+        return checkpoint(
+            host,
+            graph,
+            chosen,
+            purpose=Purpose.SUSPEND,
+            by_person=False,
+            budget=budget,
+            say=say,
+            given_up=given_up,
+        )
+
+    results = save(members, once_more)
+    if again:
+        say(f"once more: {', '.join(member.container.name for member in again)}")
+        late = {member.container.id for member in again}
+        results = [item for item in results if item.container_id not in late] + save(again, stopped)
     return results
 
 

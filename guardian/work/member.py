@@ -7,7 +7,6 @@ import dataclasses
 import json
 import logging
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -15,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from guardian.host import criu_config, durable, gate, netns, paths, proc, runc
+from guardian.host import criu_config, durable, gate, netns, proc, runc
 from guardian.host.cgroup import Cgroup
 from guardian.host.command import run
 from guardian.host.ledger import Checkpoint
@@ -26,11 +25,11 @@ from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Aftermath, Purpose, State, Verdict
 from guardian.model.traits import GHOST_LIMIT
 from guardian.model.wording import printable
-from guardian.work import content, peers, script
+from guardian.work import content, peers, script, staleness
 from guardian.work.barrier import Barrier
 from guardian.work.departure import Departure
 from guardian.work.host import Budget, Host
-from guardian.work.settle import KILL_LIMIT, release_running, settle, void
+from guardian.work.settle import KILL_LIMIT, release_running, script_socket, settle, void
 from guardian.work.slots import Rank, Slots
 
 _FREEZE_LIMIT = 10.0
@@ -69,7 +68,7 @@ class MemberCheckpoint:
         self.checkpoint = checkpoint
         self.times = Times()
         self.reason = ""
-        self.rank: Rank = (0, 0)
+        self.rank: Rank = ()
         self.aftermath: Aftermath | None = None
         self._host = host
         self._budget = budget
@@ -232,7 +231,7 @@ class MemberCheckpoint:
             left = end - time.monotonic()
             if not found or left <= 0:
                 return found
-            _wait_for_exit(found[0], limit=left)
+            proc.wait_for_exit(found[0], limit=left)
 
     def _describe(self) -> None:
         """Write what the action script and the restore need, while everything stands still."""
@@ -254,7 +253,7 @@ class MemberCheckpoint:
 
     @property
     def _socket(self) -> Path:
-        return paths.DUMPS / f"{self.checkpoint.id}.sock"
+        return script_socket(self.checkpoint)
 
     def _dump(self, slots: Slots, dumped: Barrier, held: Barrier, writable: set[str]) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
@@ -293,9 +292,16 @@ class MemberCheckpoint:
                 self._pass(held)
                 word = Verdict.COMMIT
             finally:
-                asking.sendall(f"{word.value}\n".encode())
+                self._tell(asking, word)
                 if self._departure is not None:
                     self._hear_verdict(self._departure, asking)
+
+    def _tell(self, asking: socket.socket, word: Verdict) -> None:
+        try:
+            asking.sendall(f"{word.value}\n".encode())
+        except OSError:
+            if word is Verdict.COMMIT:
+                self.reason = self.reason or "its commit script ended too early, it or CRIU was killed"
 
     def _hand_over(self, departure: Departure) -> None:
         """Nothing of it need be durable here: until the commit it is a container that a power cut would end as well."""
@@ -319,6 +325,7 @@ class MemberCheckpoint:
 
     def _make_durable(self, writable: set[str]) -> None:
         """Files first, then the image: memory must not be newer than the files it belongs to."""
+        staleness.note(self.checkpoint, self.container, self._known.pid, self._cgroup.pids())
         begun = time.monotonic()
         for path in sorted(writable):
             run(["sync", "--file-system", path], limit=self._host.config.sync_timeout)
@@ -340,7 +347,6 @@ class MemberCheckpoint:
                 process.wait(timeout=KILL_LIMIT if not self.failed else 5.0)
             except subprocess.TimeoutExpired:
                 self._end_criu(process)
-        self._socket.unlink(missing_ok=True)
         self.aftermath = settle(self.checkpoint, self._known, self.container, self.reason)
         if self.aftermath is not Aftermath.HELD and self._purpose is Purpose.SUSPEND:
             self.reason = self.reason or script.why(
@@ -384,14 +390,3 @@ def _portions(files: list[Path], size: int = 500) -> Iterator[list[str]]:
     """The files in portions that fit a command line."""
     for start in range(0, len(files), size):
         yield [str(file) for file in files[start : start + size]]
-
-
-def _wait_for_exit(pid: int, *, limit: float) -> None:
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return
-    try:
-        select.select([descriptor], [], [], limit)
-    finally:
-        os.close(descriptor)

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from guardian.host import criu_cpu, docker_networks, facts, gate
+from guardian.host import criu_cpu, docker_networks, facts, gate, runc
 from guardian.host.docker_engine import Engine
 from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
@@ -17,15 +17,19 @@ from guardian.model.errors import GuardianError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Purpose, State
 from guardian.model.wording import printable
-from guardian.work import recover
+from guardian.work import recover, staleness
 from guardian.work.checkpoint import line
+from guardian.work.cold import cold, set_aside
 from guardian.work.host import Host, Say
-from guardian.work.restore import Pending, cold, set_aside
+from guardian.work.resume import Pending
 
 log = logging.getLogger("guardian.pending")
 
 _COLD_LIMIT = 120.0
 _NOTICE_LIMIT = 30.0
+_SOON = 5.0
+"""Seconds within which dockerd hears of an end if it hears at all."""
+_UNNOTICED = "it waits: dockerd still says that it runs; restart docker.service"
 _PERSON_LIMIT = 10.0
 _MAY_HAVE_RUN = "its checkpoint may have run already and is never run twice"
 
@@ -49,6 +53,9 @@ def sort_out(
         if checkpoint is None:
             continue
         try:
+            recover.finish_restore(container_id, say)
+            if checkpoint.result() is not None:
+                continue
             if container_id in known and checkpoint.elsewhere() and not (arriving and checkpoint.intact()):
                 continue
             found = _look(host, checkpoint, known.get(container_id))
@@ -64,29 +71,47 @@ def sort_out(
 
 def _noticed(host: Host, containers: Sequence[Container]) -> list[Container]:
     """The containers that were checkpointed just now and that dockerd still says run, once it has noticed."""
+    ended = [container for container in containers if container.running and waits(host, container)]
+    _await_notice([container.id for container in ended], limit=_NOTICE_LIMIT)
     seen = []
-    for container in containers:
-        checkpoint = host.ledger.pending(container.id)
-        if container.running and checkpoint is not None and _is_of(checkpoint, container):
-            try:
-                with contextlib.closing(Engine()) as engine:
-                    engine.wait_until_down(container.id, limit=_NOTICE_LIMIT)
-                    seen.append(engine.container(container.id))
-            except GuardianError as error:
-                log.warning("%s: %s", container.name, error)
+    for container in ended:
+        try:
+            with contextlib.closing(Engine()) as engine:
+                seen.append(engine.container(container.id))
+        except GuardianError as error:
+            log.warning("%s: %s", container.name, error)
     return seen
 
 
 def until_noticed(results: Sequence[Result]) -> None:
     """Return once dockerd knows that the saved containers ended: `compose up` right after would say that they run."""
-    for result in results:
-        if result.outcome in (Outcome.SAVED, Outcome.MOVED):
-            try:
-                with contextlib.closing(Engine()) as engine:
-                    engine.wait_until_down(result.container_id, limit=_PERSON_LIMIT)
-            except GuardianError as error:
-                log.warning("%s: %s", result.name, error)
-                return
+    gone = (Outcome.SAVED, Outcome.MOVED)
+    _await_notice([item.container_id for item in results if item.outcome in gone], limit=_PERSON_LIMIT)
+
+
+def _await_notice(ids: Sequence[str], *, limit: float) -> None:
+    """Return once dockerd knows that these held containers ended, or says after `limit` seconds that they run.
+
+    One whose containerd was killed at that moment never hears of it, and looks only when it is told to kill (measured).
+    """
+    late = [container_id for container_id in ids if not _noticed_within(_SOON, container_id)]
+    for container_id in late:
+        if runc.state(container_id) is None:
+            with contextlib.suppress(GuardianError), contextlib.closing(Engine()) as engine:
+                engine.kill(container_id)
+    end = time.monotonic() + limit
+    for container_id in late:
+        if not _noticed_within(max(1.0, end - time.monotonic()), container_id):
+            log.warning("%s ended, and dockerd still says that it runs", container_id[:12])
+
+
+def _noticed_within(limit: float, container_id: str) -> bool:
+    try:
+        with contextlib.closing(Engine()) as engine:
+            engine.wait_until_down(container_id, limit=limit)
+    except GuardianError:
+        return False
+    return True
 
 
 def _is_of(checkpoint: Checkpoint, container: Container) -> bool:
@@ -136,7 +161,10 @@ def _look(host: Host, checkpoint: Checkpoint, container: Container | None) -> Pe
         return _end(checkpoint, name, Outcome.SKIPPED, "the container was removed, its checkpoint is kept")
     if container.running or container.started_at != record.container.started_at:
         if container.running and container.started_at == record.container.started_at:
-            return None  # a checkpoint in the making, or one that was rolled back and is being looked at
+            # Where it has not ended: a checkpoint in the making, or one that was rolled back and is being looked at.
+            ended = checkpoint.intact() and runc.state(container.id) is None
+            unnoticed = Result(container.id, name, Outcome.SKIPPED, _UNNOTICED, 0.0, checkpoint.id)
+            return unnoticed if ended else None
         return _started_without_us(checkpoint, container)
     if checkpoint.intact():
         stale = _stale(host, checkpoint, record, container)
@@ -160,7 +188,7 @@ def _stale(host: Host, checkpoint: Checkpoint, record: Record, container: Contai
     processor = criu_cpu.changed(checkpoint)
     if processor:
         return f"it was taken on another processor and cannot go on on this one: {processor}"
-    return _without_network(host, record)
+    return staleness.changed(checkpoint, record.container, host.config) or _without_network(host, record)
 
 
 def _without_network(host: Host, record: Record) -> str:

@@ -42,22 +42,25 @@ def recover(host: Host, *, say: Say) -> None:
     _let_go(say)
     for container_id in gate.holds():
         try:
-            _finish_restore(container_id, say)
+            finish_restore(container_id, say)
         except (GuardianError, OSError) as error:
             log.error("the restore of %s: %s", container_id[:12], error)
     for container_id in gate.idle_holders():
         gate.clear_holder(container_id)
 
 
-def _finish_restore(container_id: str, say: Say) -> None:
-    """A restore whose worker died when the container could run: its holder has gone on, and only the hold is left."""
+def finish_restore(container_id: str, say: Say) -> None:
+    """A restore whose worker died over it: its holder goes on, and only the hold is left."""
     folder = gate.restoring_from(container_id)
     if folder is None:
         return
     checkpoint = Checkpoint(folder)
-    if State.SPENT.value not in checkpoint.marks() or checkpoint.result() is not None:
+    under_way = State.SPENT.value in checkpoint.marks() or runc.is_restoring(container_id)
+    if not under_way or checkpoint.result() is not None:
         return
     if not gate.await_restored(container_id, limit=_RESTORE_LIMIT):
+        return
+    if State.SPENT.value not in checkpoint.marks():
         return
     record = checkpoint.record()
     checkpoint.mark(State.RUNNING)

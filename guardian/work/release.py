@@ -11,8 +11,8 @@ from guardian.model.outcome import Outcome, Result
 from guardian.model.states import State
 from guardian.model.wording import quoted
 from guardian.work.checkpoint import line
+from guardian.work.cold import cold
 from guardian.work.host import Host, Say
-from guardian.work.restore import cold
 
 _COLD_LIMIT = 120.0
 

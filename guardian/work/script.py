@@ -42,6 +42,16 @@ def why(work: Path, otherwise: str) -> str:
     return runc.first_error(work / "dump.log") or _last_line(work / "runc.log") or otherwise
 
 
+_KILLED = "killed by signal"
+"""What CRIU says of its script (criu/util.c) and of what it was restoring."""
+
+
+def was_killed(log: Path) -> bool:
+    """Whether CRIU, by its log, ended without an error of its own: it was killed, or its script was. That may pass."""
+    error = runc.first_error(log)
+    return log.exists() and (not error or _KILLED in error)
+
+
 def _last_line(path: Path) -> str:
     try:
         lines = path.read_text(errors="replace").strip().splitlines()

@@ -10,7 +10,7 @@ import logging
 import shutil
 from pathlib import Path
 
-from guardian.host import facts, fence, gate, netns, runc, tcp_repair
+from guardian.host import facts, fence, gate, netns, paths, runc, tcp_repair
 from guardian.host.cgroup import Cgroup
 from guardian.host.command import CommandFailed
 from guardian.host.ledger import Checkpoint
@@ -28,6 +28,7 @@ def settle(
 ) -> Aftermath:
     """Bring a dump to its end; can be repeated. A container that goes on is let go whatever the ledger says."""
     cgroup = Cgroup(known.cgroup if known else Path(checkpoint.record().cgroup))
+    script_socket(checkpoint).unlink(missing_ok=True)  # of a worker that was killed
     verdict = checkpoint.verdict() or checkpoint.decide(Verdict.VOID)
     if checkpoint.purpose() is Purpose.SNAPSHOT and verdict is Verdict.COMMIT:
         _end_snapshot(checkpoint, known, container)
@@ -54,6 +55,11 @@ def settle(
         gate.allow_exec(container.id)
     gate.lift(container.id)
     return what
+
+
+def script_socket(checkpoint: Checkpoint) -> Path:
+    """Where the commit script of a dump asks for its word."""
+    return paths.DUMPS / f"{checkpoint.id}.sock"
 
 
 def void(checkpoint: Checkpoint, reason: str) -> None:

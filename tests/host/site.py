@@ -115,7 +115,7 @@ class Site:
         self.machine.copy_to(_PROGRAMS / f"{file}.py", f"/root/{file}.py")
         mount = f"-v /root/{file}.py:/{file}.py:ro"
         self.run(name, f"python3 -u /{file}.py {arguments}", mount, *options, guarded=guarded)
-        if file in ("server", "slow", "stream"):
+        if file in ("server", "slow", "stream", "witness"):
             self.machine.wait_until_succeeds(
                 f"docker exec {name} grep -q ' 0A ' /proc/net/tcp /proc/net/tcp6"
             )

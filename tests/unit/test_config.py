@@ -16,13 +16,11 @@ from guardian.model.config import (
     SECTIONS,
     SETTINGS,
     Config,
-    LogLevel,
     Setting,
     defaults,
     from_mapping,
-    parse_duration,
-    parse_size,
 )
+from guardian.model.config_kinds import HookFailure, LogLevel, parse_duration, parse_size
 from guardian.model.errors import BadInput
 
 SOURCE = "/etc/guardian/guardian.toml"
@@ -68,6 +66,8 @@ def test_the_defaults() -> None:
         recreate_networks=False,
         canary=True,
         fence_time=900.0,
+        hook_timeout=10.0,
+        hook_failure=HookFailure.VETO,
         retained_snapshots=10,
         retained_age=0.0,
         retained_size=0,
