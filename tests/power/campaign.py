@@ -19,7 +19,12 @@ from tests.power.served_host import ServedHost
 from tests.power.variants import Variant
 from tests.power.write_log import Log
 
-_CYCLE = {Variant.WITHOUT_SPENT: Cycle.REBOOT}
+_CYCLE = {
+    # A comparison of the files that it has open would notice as well that it has run, or that they are older.
+    Variant.WITHOUT_SPENT: Cycle.REBOOT,
+    Variant.SPENT_NOT_FLUSHED: Cycle.WHOLE_UNCOMPARED,
+    Variant.WITHOUT_SYNC: Cycle.WHOLE_UNCOMPARED,
+}
 
 
 @dataclasses.dataclass(frozen=True)

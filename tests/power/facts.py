@@ -25,14 +25,17 @@ class Recording:
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """What looker.py says of a cut disk: `held` by the hold script; `pending`, the ledger's checkpoint that may be
-    restored; whether guardian would (`waits`); the newest checkpoint and its state; the digests of the pending image;
-    process and step of each file of the volume.
+    """What looker.py says of a cut disk.
+
+    `held` by the hold script; `pending`, the ledger's checkpoint that may be restored; whether guardian would (`waits`),
+    and what it would find changed outside all the same (`stale`); the newest checkpoint and its state; the digests of
+    the pending image; process and step of each file of the volume.
     """
 
     held: bool
     pending: str
     waits: bool
+    stale: str
     newest: str
     state: str
     image: Mapping[str, str]

@@ -29,6 +29,7 @@ class Decision(enum.Enum):
     COLD_WITHOUT = "cold: no checkpoint of this run"
     COLD_INCOMPLETE = "cold: not complete"
     COLD_SPENT = "cold: may have run"
+    COLD_STALE = "cold: files changed"
     COLD_STARTED = "cold: started since"
 
 
@@ -114,9 +115,13 @@ class Judge:
         if decision is Decision.RESTORE:
             problems += self._compare(look)
         problems += self._promises(decision, look.pending, position)
+        if decision is Decision.COLD_STALE and self._compare(look) == []:
+            problems.append(f"reason: nothing has changed: {look.stale}")
         return Seen(decision, look.pending if decision is Decision.RESTORE else look.newest, tuple(problems))
 
     def _decision(self, look: Look) -> Decision:
+        if look.waits and look.stale:
+            return Decision.COLD_STALE
         if look.waits:
             return Decision.RESTORE
         if look.pending:

@@ -6,19 +6,21 @@ its ledger, `guardian.work.pending` and the script that holds before dockerd sta
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from guardian.host.ledger import Checkpoint, Ledger
 from guardian.model.config import defaults
 from guardian.model.errors import GuardianError
-from guardian.work import pending
+from guardian.work import pending, staleness
 from guardian.work.host import Host
 from tests.power.partitions import ALL, DATA, STORE
 
@@ -57,6 +59,25 @@ def started_at(container_id: str) -> str:
     return str(data["State"]["StartedAt"])
 
 
+@contextlib.contextmanager
+def in_place() -> Iterator[None]:
+    """The cut's folders where guardian looks for the files of a container."""
+    for folder in ("srv", "var/lib/docker"):
+        Path("/", folder).mkdir(exist_ok=True)
+        command("mount", "--rbind", str(CUT / folder), f"/{folder}")
+    try:
+        yield
+    finally:
+        for folder in ("srv", "var/lib/docker"):
+            command("umount", "--recursive", f"/{folder}")
+
+
+def stale(host: Host, checkpoint: Checkpoint) -> str:
+    """Why guardian would not restore it all the same: what it has open has changed."""
+    with in_place():
+        return staleness.changed(checkpoint, checkpoint.record().container, host.config)
+
+
 def waits(host: Host, newest: Checkpoint, container_id: str) -> bool:
     """Whether guardian would restore it."""
     try:
@@ -93,6 +114,7 @@ def seen() -> dict[str, Any]:
         "held": held() == [container_id],
         "pending": ready.id if ready else "",
         "waits": bool(known) and waits(host, known[-1], container_id),
+        "stale": stale(host, ready) if ready else "",
         "newest": known[-1].id if known else "",
         "state": known[-1].state().value if known else "",
         "image": image(ready.folder / "img") if ready else {},
