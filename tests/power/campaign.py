@@ -57,6 +57,7 @@ class Campaign:
     """What was seen."""
 
     variant: Variant
+    commit: str
     seed: int
     entries: int
     flushes: int
@@ -75,6 +76,7 @@ class Campaign:
 
 def run(variant: Variant, scratch: Path, *, count: int, boots: int, seed: int) -> Campaign:
     """Record and replay; `scratch` is an empty folder."""
+    commit = variants.commit()
     (scratch / "source").mkdir()
     source = variants.source(variant, scratch / "source")
     package = variants.package(source, scratch / "deb")
@@ -105,6 +107,7 @@ def run(variant: Variant, scratch: Path, *, count: int, boots: int, seed: int) -
         log.close()
     return Campaign(
         variant,
+        commit,
         seed,
         len(log.entries),
         len(cuts.flushes_of(log.entries)),

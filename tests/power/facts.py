@@ -27,9 +27,9 @@ class Recording:
 class Look:
     """What looker.py says of a cut disk.
 
-    `held` by the hold script; `pending`, the ledger's checkpoint that may be restored; whether guardian would (`waits`),
-    and what it would find changed outside all the same (`stale`); the newest checkpoint and its state; the digests of
-    the pending image; process and step of each file of the volume.
+    `held` by the hold script; `pending`, the ledger's checkpoint that may be restored; whether guardian would restore
+    it (`waits`), and what it would find changed outside all the same (`stale`); the newest checkpoint and its state;
+    the digests of the pending image; process and step of each file of the volume.
     """
 
     held: bool

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 
 from tests.power.campaign import Campaign
 from tests.power.judge import Decision, Window
-from tests.power.variants import REPOSITORY, Variant
+from tests.power.variants import Variant
 
 _SHOWN = 6
 """Findings of a wrong guardian that are shown in full."""
-
-
-def commit() -> str:
-    """The checkout's commit, and whether it was changed."""
-    said = subprocess.run(
-        ["git", "-C", REPOSITORY, "describe", "--always", "--dirty", "--abbrev=10"],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    return said.stdout.strip()
 
 
 def table(campaign: Campaign) -> str:
@@ -31,7 +18,7 @@ def table(campaign: Campaign) -> str:
 
 
 def _lines(campaign: Campaign) -> Iterator[str]:
-    yield f"**{campaign.variant.value}**, commit {commit()}, seed {campaign.seed}: {campaign.cuts} cuts of"
+    yield f"**{campaign.variant.value}**, commit {campaign.commit}, seed {campaign.seed}: {campaign.cuts} cuts of"
     yield f"{campaign.entries} entries ({campaign.flushes} flushes, {campaign.megabytes} MiB written);"
     yield f"{campaign.lossy} of them lose writes that were in the disk's cache; **{len(campaign.found)} violations**."
     yield ""

@@ -49,6 +49,18 @@ _LEFT_OUT = {
 }
 
 
+def commit() -> str:
+    """The checkout's commit, and whether it was changed."""
+    said = subprocess.run(
+        ["git", "-C", REPOSITORY, "describe", "--always", "--dirty", "--abbrev=10"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    return said.stdout.strip()
+
+
 def source(variant: Variant, folder: Path) -> Path:
     """The folder with the variant's source; made in `folder` where it is not the checkout."""
     if variant is Variant.TRUE:
