@@ -7,11 +7,13 @@ import dataclasses
 
 from guardian.model.outcome import Outcome
 from tests.host.site import Site
+from tests.machines.errors import CommandFailed
 from tests.power.facts import Recording
 from tests.power.judge import Decision, Seen
 from tests.power.recording import NAME, VOLUME, root, steps
 from tests.power.served_host import ServedHost
 
+_DOCKER_LIMIT = 60.0
 _WITHOUT = "the host or dockerd went down without a checkpoint"
 _REASONS = {
     Decision.COLD_WITHOUT: (_WITHOUT,),
@@ -36,6 +38,13 @@ def boot(host: ServedHost, recording: Recording, seen: Seen) -> Booted:
     host.start()
     try:
         site = Site(host)
+        try:
+            host.wait_for_docker(timeout=_DOCKER_LIMIT)
+        except CommandFailed:
+            said = host.succeed(
+                "journalctl -b --no-pager -o cat -u docker.service -u containerd.service | tail -n 40"
+            )
+            return Booted("", "", (f"dockerd does not start: {said}",))
         site.wait_restored()
         last = site.list()[NAME]["last"] or {"outcome": "", "reason": ""}
         volume = root(host) / VOLUME

@@ -29,7 +29,7 @@ PAUSE = 0.0
 COUNTED = 150
 """Steps before and after each checkpoint."""
 
-_IMPATIENT = '[restore]\ntimeout = "5s"\n'
+_IMPATIENT = '[restore]\ncontainer-timeout = "5s"\n'
 """Without `spent` it waits for the proof that it has restored, and the boot with it."""
 _PROGRAM = Path(__file__).resolve().parents[1] / "programs" / "steps.py"
 _MAGIC = b"guardian-steps:\x01"

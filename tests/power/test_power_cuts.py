@@ -1,7 +1,7 @@
 """Power cuts that lose the disk's cache: guardian keeps what it has promised, and one that lacks a step is found out.
 
-CUTS, BOOTS and SEED in the environment say how many cuts, how many of them are booted, and which ones. The tables are
-also written into dist/power-cuts/.
+CUTS, BOOTS and SEED in the environment say how many cuts, how many of them are booted, and which ones; CONTROL_CUTS,
+how many of a guardian that lacks a step. The tables are also written into dist/power-cuts/.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ BOOTS = int(os.environ.get("BOOTS") or 21)
 SEED = int(os.environ.get("SEED") or 7)
 LEAST_CUTS = 1000
 LEAST_BOOTS = 10
-CONTROL_CUTS = 600
+CONTROL_CUTS = int(os.environ.get("CONTROL_CUTS") or 600)
 
 
 def told(campaign: Campaign) -> Campaign:
