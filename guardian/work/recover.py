@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from guardian.host import gate, runc
+from guardian.host import gate, proc, runc
 from guardian.host.cgroup import Cgroup
 from guardian.host.docker_engine import Engine
 from guardian.host.ledger import Checkpoint
@@ -18,6 +18,8 @@ from guardian.work.settle import release_running, settle
 log = logging.getLogger("guardian.recover")
 
 _UNSETTLED = frozenset({State.FROZEN, State.LOCKED, State.DUMPED, State.DURABLE, State.HELD, State.COMMITTED})
+
+INCOMPLETE = "its checkpoint was not complete when the host went down"
 
 _RESTORE_LIMIT = 20.0
 """Seconds from `spent` to a container that runs: filters, credentials, limits."""
@@ -101,7 +103,8 @@ def _settle(checkpoint: Checkpoint, say: Say) -> None:
     known = runc.state(record.container.id)
     if known is not None:
         runc.await_dump(record.container.id, Cgroup(known.cgroup))
-    what = settle(checkpoint, known, record.container, "guardian's worker ended in the middle")
+    why = "guardian's worker ended in the middle" if record.boot == proc.boot_id() else INCOMPLETE
+    what = settle(checkpoint, known, record.container, why)
     log.info("checkpoint %s of %s: %s", checkpoint.id, record.container.name, what.value)
     if known is not None and what is not Aftermath.HELD and checkpoint.purpose() is Purpose.SUSPEND:
         reason = "the checkpoint was given up, guardian's worker ended in the middle"
