@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_FAN_CLOEXEC, _FAN_NONBLOCK, _FAN_CLASS_CONTENT = 0x1, 0x2, 0x4
+_FAN_CLOEXEC, _FAN_NONBLOCK, _FAN_CLASS_PRE_CONTENT = 0x1, 0x2, 0x8
+"""Only the last one may answer with an error of its choice (Linux 6.14 and newer)."""
 _FAN_MARK_ADD, _FAN_MARK_FILESYSTEM = 0x1, 0x100
 _FAN_OPEN_PERM, _FAN_ONDIR = 0x10000, 0x40000000
-_FAN_ALLOW = 1
+_FAN_ALLOW, _FAN_DENY, _ERROR_SHIFT = 0x1, 0x2, 24
 _METADATA = struct.Struct("=IBBHQii")
 _RESPONSE = struct.Struct("=iI")
 
@@ -66,7 +67,9 @@ class Gate:
         self._held = -1
         self.checkpoint = ""
         self._reached = threading.Event()
-        self._group = _call("fanotify_init", _FAN_CLOEXEC | _FAN_NONBLOCK | _FAN_CLASS_CONTENT, os.O_RDONLY)
+        self._group = _call(
+            "fanotify_init", _FAN_CLOEXEC | _FAN_NONBLOCK | _FAN_CLASS_PRE_CONTENT, os.O_RDONLY
+        )
         self._stop, self._stopped = os.pipe()
         _call(
             "fanotify_mark",
@@ -83,10 +86,12 @@ class Gate:
         """Wait until somebody stands at the gate; False where nobody does within `limit` seconds."""
         return self._reached.wait(limit)
 
-    def open(self) -> None:
-        """Let everybody through, now and from now on. Can be repeated."""
+    def open(self, *, error: int = 0) -> None:
+        """Let everybody through, now and from now on; who was held gets the `error`, if any. Can be repeated."""
         if self._stopped < 0:
             return
+        if error and self._held >= 0:
+            os.write(self._group, _RESPONSE.pack(self._held, _FAN_DENY | error << _ERROR_SHIFT))
         os.close(self._stopped)
         self._stopped = -1
         self._thread.join()
