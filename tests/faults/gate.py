@@ -64,7 +64,7 @@ class Gate:
             if not old or (path / "done").exists() or (path / "void").exists()
         }
         self._seen: set[str] = set()
-        self._held = -1
+        self._held: list[int] = []
         self.checkpoint = ""
         self._reached = threading.Event()
         self._group = _call(
@@ -90,16 +90,16 @@ class Gate:
         """Let everybody through, now and from now on; who was held gets the `error`, if any. Can be repeated."""
         if self._stopped < 0:
             return
-        if error and self._held >= 0:
-            os.write(self._group, _RESPONSE.pack(self._held, _FAN_DENY | error << _ERROR_SHIFT))
+        for descriptor in self._held if error else []:
+            os.write(self._group, _RESPONSE.pack(descriptor, _FAN_DENY | error << _ERROR_SHIFT))
         os.close(self._stopped)
         self._stopped = -1
         self._thread.join()
         os.close(self._stop)
         # What was not answered yet is allowed by that.
         os.close(self._group)
-        if self._held >= 0:
-            os.close(self._held)
+        for descriptor in self._held:
+            os.close(descriptor)
 
     def _answer(self) -> None:
         while True:
@@ -109,7 +109,7 @@ class Gate:
             with contextlib.suppress(BlockingIOError):
                 for descriptor in _events(os.read(self._group, 65536)):
                     if self._is_it(descriptor):
-                        self._held = descriptor
+                        self._held.append(descriptor)
                         self._reached.set()
                         continue
                     os.write(self._group, _RESPONSE.pack(descriptor, _FAN_ALLOW))
@@ -117,7 +117,9 @@ class Gate:
 
     def _is_it(self, descriptor: int) -> bool:
         found = CHECKPOINT.search(os.readlink(f"/proc/self/fd/{descriptor}"))
-        if found is None or found[1] in self._old | self._seen or self._held >= 0:
+        if found is not None and found[1] == self.checkpoint:
+            return found[2] == "ledger"  # a bystander may have been the first one
+        if found is None or found[1] in self._old | self._seen or self._held:
             return False
         if not self._wanted(found[2], self._store / found[1] / "ledger"):
             return False

@@ -26,7 +26,7 @@ def victims(bench: Bench, process: str, checkpoint: str) -> list[int]:
     found = []
     for name in _NAMES[process]:
         for pid in processes(bench.host, name):
-            words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            words = _environment(pid)
             if any(word.startswith(b"GUARDIAN_CHECKPOINT=") and word.endswith(end) for word in words):
                 found.append(pid)
     return found
@@ -63,3 +63,10 @@ def fill(folder: Path) -> None:
                 os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), size)
             except OSError:
                 size //= 2
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []  # it has ended
