@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from guardian.host import gate, runc
+from guardian.host import gate, proc, runc
 from guardian.host.cgroup import Cgroup
 from guardian.host.docker_engine import Engine
 from guardian.host.ledger import Checkpoint
@@ -19,6 +19,8 @@ log = logging.getLogger("guardian.recover")
 
 _UNSETTLED = frozenset({State.FROZEN, State.LOCKED, State.DUMPED, State.DURABLE, State.HELD, State.COMMITTED})
 
+_WORKER_ENDED = "guardian's worker ended in the middle"
+_HOST_WENT_DOWN = "the host went down before its checkpoint was complete"
 _RESTORE_LIMIT = 20.0
 """Seconds from `spent` to a container that runs: filters, credentials, limits."""
 
@@ -101,10 +103,11 @@ def _settle(checkpoint: Checkpoint, say: Say) -> None:
     known = runc.state(record.container.id)
     if known is not None:
         runc.await_dump(record.container.id, Cgroup(known.cgroup))
-    what = settle(checkpoint, known, record.container, "guardian's worker ended in the middle")
+    why = _WORKER_ENDED if record.boot == proc.boot_id() else _HOST_WENT_DOWN
+    what = settle(checkpoint, known, record.container, why)
     log.info("checkpoint %s of %s: %s", checkpoint.id, record.container.name, what.value)
     if known is not None and what is not Aftermath.HELD and checkpoint.purpose() is Purpose.SUSPEND:
-        reason = "the checkpoint was given up, guardian's worker ended in the middle"
+        reason = f"the checkpoint was given up, {why}"
         result = Result(
             record.container.id, record.container.name, Outcome.SKIPPED, reason, 0.0, checkpoint.id
         )

@@ -106,7 +106,8 @@ class Gate:
             ready, _, _ = select.select([self._group, self._stop], [], [])
             if self._stop in ready:
                 return
-            with contextlib.suppress(BlockingIOError):
+            # EIO: a file system that has failed, whose files cannot be opened for us; who asked is told no.
+            with contextlib.suppress(OSError):
                 for descriptor in _events(os.read(self._group, 65536)):
                     if self._is_it(descriptor):
                         self._held.append(descriptor)
