@@ -16,7 +16,7 @@ from tests.host.outside import PATIENCE, Program, client
 from tests.host.site import Site
 from tests.machines.errors import MachineError
 
-POLICIES = {"db": "always", "app": "unless-stopped", "lone": "no"}
+POLICIES = {"db": "always", "app": "unless-stopped", "lone": "on-failure"}
 """The containers and their restart policies. `app` talks to `db`: one group; `lone` is another."""
 
 PORTS = {"app": 8080, "lone": 8081}
