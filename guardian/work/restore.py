@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from guardian.host import connections, criu_config, docker_daemon, durable, facts, gate, manifest, runc
+from guardian.host import connections, criu_config, docker_daemon, durable, facts, gate, manifest, proc, runc
 from guardian.host.announcements import Announcements
 from guardian.host.cgroup import Cgroup
 from guardian.host.docker_engine import Engine
@@ -188,6 +188,7 @@ class _Start:
         self._damage = ""
         self._log = pending.checkpoint.folder / "work-restore" / "restore.log"
         self._engine_gone = False
+        self._criu_seen = False
         self._begun = time.monotonic()
         self._thread: threading.Thread | None = None
         self.ended = -1
@@ -195,6 +196,7 @@ class _Start:
     def begin(self) -> None:
         """Give the ticket and say `docker start`, in a thread."""
         self._error = ""
+        self._criu_seen = False
         try:
             self._checkpoint.mark(State.TICKETED)
             gate.clear_holder(self.container.id)
@@ -284,9 +286,19 @@ class _Start:
                 gate.withdraw(self.container.id)
                 gate.clear_holder(self.container.id)
             self._thread.join(_GATE_INTERVAL)
+            self._watch_criu()
         os.close(self.ended)
         self._error = self._damage or self._error
         return said
+
+    def _watch_criu(self) -> None:
+        """End what a killed CRIU leaves: runc would wait for it until its time is over. It sits in the same cgroup."""
+        cgroup = Cgroup(Path(self._record.cgroup))
+        names = [seen.name for pid in cgroup.pids() if (seen := proc.stat(pid)) is not None]
+        if any(name.startswith("criu") for name in names):
+            self._criu_seen = True
+        elif self._criu_seen and names and State.SPENT.value not in self._checkpoint.marks():
+            cgroup.kill(limit=_KILL_LIMIT)
 
     def _look_at_images(self) -> str:
         """What is wrong with them, by their hashes; once, and where they were hashed (a shutdown may cut that off)."""
