@@ -164,11 +164,36 @@ def _save(host: Host, containers: Sequence[Container], *, say: Say) -> list[Resu
     down = systemd.going_down()
     wanted = {member.container.id: choice.of(member, going_down=down) for member in found.members}
 
+    chosen = [member for member in found.members if wanted[member.container.id].mode is Mode.CHECKPOINT]
+    try:
+        results = _checkpoint(host, found, chosen, budget, say)
+    except GuardianError as error:
+        log.exception("checkpoint")
+        say(f"checkpoint failed, dockerd stops the containers: {error}")
+        return []
+    # After them: what is frozen does not see its database go.
+    for member in found.members:
+        skip = wanted[member.container.id]
+        if skip.mode is Mode.SKIP:
+            results.append(choice.skipped(member, skip))
+            say(line(results[-1]))
+    stops = [member for member in found.members if wanted[member.container.id].mode is Mode.STOP]
+    results += choice.stop_all(
+        host, found.graph, [(member, wanted[member.container.id]) for member in stops], budget=budget, say=say
+    )
+    return results
+
+
+def _checkpoint(
+    host: Host, found: guarded.Guarded, chosen: Sequence[Member], budget: Budget, say: Say
+) -> list[Result]:
+    """Checkpoint them; who cannot be saved is stopped, after a second try where somebody was killed over the first."""
+    again: list[Member] = []
+
     def stopped(member: Member, reason: str, made: Checkpoint | None) -> Result:
         return stop.stop(host, member, reason, made, limit=budget.left(at_most=host.config.container_timeout))
 
     def once_more(member: Member, reason: str, made: Checkpoint | None) -> Result:
-        """Nothing is wrong with a container over whose dump somebody was killed."""
         if made is None or not script.was_killed(made.folder / "work" / "dump.log"):
             return stopped(member, reason, made)
         again.append(member)
@@ -186,28 +211,11 @@ def _save(host: Host, containers: Sequence[Container], *, say: Say) -> list[Resu
             given_up=given_up,
         )
 
-    chosen = [member for member in found.members if wanted[member.container.id].mode is Mode.CHECKPOINT]
-    again: list[Member] = []
-    try:
-        results = save(chosen, once_more)
-        if again:
-            say(f"once more: {', '.join(member.container.name for member in again)}")
-            late = {member.container.id for member in again}
-            results = [item for item in results if item.container_id not in late] + save(again, stopped)
-    except GuardianError as error:
-        log.exception("checkpoint")
-        say(f"checkpoint failed, dockerd stops the containers: {error}")
-        return []
-    # After them: what is frozen does not see its database go.
-    for member in found.members:
-        skip = wanted[member.container.id]
-        if skip.mode is Mode.SKIP:
-            results.append(choice.skipped(member, skip))
-            say(line(results[-1]))
-    stops = [member for member in found.members if wanted[member.container.id].mode is Mode.STOP]
-    results += choice.stop_all(
-        host, found.graph, [(member, wanted[member.container.id]) for member in stops], budget=budget, say=say
-    )
+    results = save(chosen, once_more)
+    if again:
+        say(f"once more: {', '.join(member.container.name for member in again)}")
+        late = {member.container.id for member in again}
+        results = [item for item in results if item.container_id not in late] + save(again, stopped)
     return results
 
 

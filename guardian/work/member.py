@@ -340,12 +340,13 @@ class MemberCheckpoint:
 
     def _end_dump(self) -> None:
         """Wait for runc, or end CRIU, then look at what is there: exit codes decide nothing."""
-        process = self._process
+        process, limit = self._process, 5.0 if self.failed else KILL_LIMIT
         if process is not None:
             try:
-                process.wait(timeout=KILL_LIMIT if not self.failed else 5.0)
+                process.wait(timeout=limit)
             except subprocess.TimeoutExpired:
                 self._end_criu(process)
+            runc.await_criu(self.checkpoint.folder, self._cgroup, limit=limit)
         self.aftermath = settle(self.checkpoint, self._known, self.container, self.reason)
         if self.aftermath is not Aftermath.HELD and self._purpose is Purpose.SUSPEND:
             self.reason = self.reason or script.why(

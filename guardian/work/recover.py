@@ -102,7 +102,7 @@ def _settle(checkpoint: Checkpoint, say: Say) -> None:
     record = checkpoint.record()
     known = runc.state(record.container.id)
     if known is not None:
-        runc.await_dump(record.container.id, Cgroup(known.cgroup))
+        runc.await_dump(record.container.id, checkpoint.folder, Cgroup(known.cgroup))
     why = _WORKER_ENDED if record.boot == proc.boot_id() else _HOST_WENT_DOWN
     what = settle(checkpoint, known, record.container, why)
     log.info("checkpoint %s of %s: %s", checkpoint.id, record.container.name, what.value)

@@ -33,6 +33,9 @@ from guardian.work.placeholders import Placeholders
 _KILL_LIMIT = 30.0
 _HEALTH_INTERVAL = 0.5
 _GATE_INTERVAL = 0.2
+_AT_WORK = ("criu", "runc", "guardian-holder")
+_SURE = 4
+"""Looks after which processes without one of these are what a killed CRIU has left."""
 _ADDRESS_GONE = "Cannot assign requested address"
 _RESTORE_FAILED = "restore failed (status"
 """What runtime/restore.c says where `runc restore` has ended within its time."""
@@ -188,7 +191,7 @@ class _Start:
         self._damage = ""
         self._log = pending.checkpoint.folder / "work-restore" / "restore.log"
         self._engine_gone = False
-        self._criu_seen = False
+        self._without_criu = 0
         self._begun = time.monotonic()
         self._thread: threading.Thread | None = None
         self.ended = -1
@@ -196,7 +199,7 @@ class _Start:
     def begin(self) -> None:
         """Give the ticket and say `docker start`, in a thread."""
         self._error = ""
-        self._criu_seen = False
+        self._without_criu = 0
         try:
             self._checkpoint.mark(State.TICKETED)
             gate.clear_holder(self.container.id)
@@ -292,12 +295,12 @@ class _Start:
         return said
 
     def _watch_criu(self) -> None:
-        """End what a killed CRIU leaves: runc would wait for it until its time is over. It sits in the same cgroup."""
+        """End what a killed CRIU leaves, in whose cgroup it was: runc would wait for it until its time is over."""
         cgroup = Cgroup(Path(self._record.cgroup))
         names = [seen.name for pid in cgroup.pids() if (seen := proc.stat(pid)) is not None]
-        if any(name.startswith("criu") for name in names):
-            self._criu_seen = True
-        elif self._criu_seen and names and State.SPENT.value not in self._checkpoint.marks():
+        at_work = not names or any(name.startswith(_AT_WORK) for name in names)
+        self._without_criu = 0 if at_work else self._without_criu + 1
+        if self._without_criu >= _SURE and State.SPENT.value not in self._checkpoint.marks():
             cgroup.kill(limit=_KILL_LIMIT)
 
     def _look_at_images(self) -> str:

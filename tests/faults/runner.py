@@ -25,6 +25,8 @@ _REACHED_LIMIT = 30.0
 _SETTLED_LIMIT = 150.0
 _BUS = "busctl call org.dockerguardian.Guardian1 /org/dockerguardian/Guardian1 org.dockerguardian.Guardian1"
 
+_BUS_IS_THERE = _BUS.replace("call", "get-property", 1) + " Version"
+
 SAVE = {
     Trigger.COMMAND: "systemd-run --collect --unit=asked guardianctl checkpoint",
     Trigger.BUS: f"{_BUS} Checkpoint 'asa{{sv}}' 0 0",
@@ -101,6 +103,7 @@ class Run:
         self._phases[phase] = round(time.monotonic() - self._begun - sum(self._phases.values()), 1)
 
     def _run(self) -> None:
+        self._wake_the_bus_face()
         before, there = self._bench.look(), remains.counts(self._bench)
         with Watch(self._bench, crash=self._strikes in (Strike.CRASH, Strike.UPS)).running() as watch:
             self._strike_at_the_step()
@@ -110,6 +113,7 @@ class Run:
             self._after = self._bench.look()
             for name in POLICIES:
                 self._judge(name, before[name], self._after[name])
+            self._wake_the_bus_face()
             changed = remains.differences(there, remains.counts(self._bench))
             assert not changed, f"left over: {changed}"
             self._listen()
@@ -117,6 +121,11 @@ class Run:
         assert not watch.wrong, "; ".join(watch.wrong[:3])
         self._reboot_again()
         self._past("rebooted")
+
+    def _wake_the_bus_face(self) -> None:
+        """It starts when it is asked, and has namespaces of its own."""
+        if self._trigger is Trigger.BUS:
+            self._host.succeed(_BUS_IS_THERE)
 
     def _strike_at_the_step(self) -> None:
         asked = self._step.resume and self._trigger in RESUME
