@@ -24,6 +24,7 @@ from tests.faults.steps import Cell, cells, impossible
 from tests.machines.recipes import known_suites
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
+_MOST = 6000
 _TABLE = _REPOSITORY / "dist" / "faults.md"
 
 
@@ -56,8 +57,8 @@ def run_on_one_host(package: Path, todo: list[Cell], results: Results, seed: int
                     flush=True,
                 )
                 if found.verdict:
-                    if host.is_up:
-                        print(bench.site.told(), flush=True)
+                    # The console has what units said on the way down, which the journal may not have kept.
+                    print(host.console_text()[-_MOST:], bench.site.told() if host.is_up else "", flush=True)
                     return
         finally:
             bench.close()
