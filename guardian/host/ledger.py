@@ -206,6 +206,11 @@ class Checkpoint:
         self._link(verdict, self.marks_folder / "verdict")
         return self.verdict() or Verdict.VOID
 
+    def is_undecided(self) -> bool:
+        """Whether there is no verdict; raises OSError where that cannot be seen."""
+        place = self._decision() or self.marks_folder / "verdict"
+        return place.name not in os.listdir(place.parent)
+
     def _link(self, verdict: Verdict, place: Path) -> Verdict:
         with contextlib.suppress(FileExistsError):
             os.link(self.folder / f"word.{verdict.value}", place)
@@ -384,11 +389,11 @@ def _next_number(folder: Path) -> int:
 
 
 def remove(checkpoint: Checkpoint) -> None:
-    """Delete a checkpoint. The caller has made sure that it is not needed."""
+    """Delete a checkpoint that is not needed."""
     shutil.rmtree(checkpoint.folder, ignore_errors=True)
 
 
 def remove_all(checkpoints: Iterable[Checkpoint]) -> None:
-    """Delete checkpoints. The caller has made sure that they are not needed."""
+    """Delete checkpoints that are not needed."""
     for checkpoint in checkpoints:
         remove(checkpoint)

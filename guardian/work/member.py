@@ -29,7 +29,7 @@ from guardian.work import content, peers, script
 from guardian.work.barrier import Barrier
 from guardian.work.departure import Departure
 from guardian.work.host import Budget, Host
-from guardian.work.settle import KILL_LIMIT, release_running, script_socket, settle, void
+from guardian.work.settle import KILL_LIMIT, decide_void, release_running, script_socket, settle, void
 from guardian.work.slots import Rank, Slots
 
 _FREEZE_LIMIT = 10.0
@@ -208,7 +208,7 @@ class MemberCheckpoint:
     def give_up(self, reason: str) -> None:
         """Void the record and let the container go on as if nothing had been."""
         self.reason = self.reason or reason
-        if self.checkpoint.decide(Verdict.VOID) is Verdict.VOID:
+        if decide_void(self.checkpoint) is Verdict.VOID:
             self.go_on()
 
     def go_on(self) -> None:

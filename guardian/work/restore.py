@@ -25,10 +25,11 @@ from guardian.model.outcome import Outcome, Result
 from guardian.model.states import State
 from guardian.work import peers, retention, script
 from guardian.work.checkpoint import line
-from guardian.work.cold import cold, set_aside
+from guardian.work.cold import cold, set_aside, waits
 from guardian.work.coming import Coming
 from guardian.work.host import Host, Say
 from guardian.work.placeholders import Placeholders
+from guardian.work.settle import note_state
 
 _KILL_LIMIT = 30.0
 _HEALTH_INTERVAL = 0.5
@@ -67,12 +68,6 @@ def restore(
     images are still `coming`, dockerd is asked at once, and CRIU once they are there.
     """
     return _Restore(host, graph, pending, stopping, say, coming).run() if pending else []
-
-
-def waits(container: Container, checkpoint: Checkpoint) -> Result:
-    """Not restored now, and nothing lost: it waits for the next dockerd."""
-    reason = "dockerd is going away, its checkpoint waits for the next one"
-    return Result(container.id, container.name, Outcome.SKIPPED, reason, 0.0, checkpoint.id)
 
 
 class _Restore:
@@ -230,11 +225,11 @@ class _Start:
             self._end_half_restored()
         if self._error or State.SPENT.value not in self._checkpoint.marks():
             return self.start_cold(self._reason(), left)
-        self._checkpoint.mark(State.RUNNING)
+        note_state(self._checkpoint, State.RUNNING)
         if self._record.container.paused:
             self._pause()
         gate.lift(self.container.id)
-        self._checkpoint.mark(State.DONE)
+        note_state(self._checkpoint, State.DONE)
         notes += [*self._checkpoint.remarks(), self._keep_facts(), connections.failure(self._checkpoint)]
         return self._keep(Outcome.RESUMED, "; ".join(note for note in notes if note))
 
@@ -242,6 +237,8 @@ class _Start:
         """Start the container anew; its checkpoint is kept as an orphan. The hold ends either way."""
         if self._checkpoint.elsewhere():
             return self._not_given_up()
+        if not gate.restored(self.container.id):
+            gate.clear_holder(self.container.id)  # dockerd waits for it where we have failed in the middle
         return self._keep(*cold(self.container, set_aside(self._checkpoint, reason), left))
 
     def _not_given_up(self) -> Result:
@@ -280,7 +277,7 @@ class _Start:
         # Beside dockerd, which is at its start meanwhile.
         good = (self._coming is None or self._coming.complete()) and not self._look_at_images()
         if not self._error and good:
-            self._checkpoint.mark(State.RESTORING)
+            note_state(self._checkpoint, State.RESTORING)
         while self._thread.is_alive():
             # Again and again: dockerd may not have come to `create` yet, and then there is no gate to open.
             if good:
