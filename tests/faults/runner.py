@@ -22,7 +22,7 @@ _PATIENCE = 3.0
 _MAY_NOTICE = ("dockerd", "containerd", "")
 """Whose faults may cost connections: their own, of the ports, and what is no process."""
 _REACHED_LIMIT = 30.0
-_SETTLED_LIMIT = 150.0
+_SETTLED_LIMIT = 90.0
 _BUS = "busctl call org.dockerguardian.Guardian1 /org/dockerguardian/Guardian1 org.dockerguardian.Guardian1"
 
 _BUS_IS_THERE = _BUS.replace("call", "get-property", 1) + " Version"
