@@ -97,7 +97,7 @@ class Fault:
 _ALL = (Trigger.COMMAND, Trigger.RESTART, Trigger.REBOOT)
 _MAY_HAVE_RUN = "may have run"
 _CRASHED = f"{_MAY_HAVE_RUN}|host .*went down"
-_DISK = f"{_MAY_HAVE_RUN}|[Nn]o space|[Rr]ead-only|Input/output|cannot be (written|read)|without a checkpoint"
+_DISK = f"{_CRASHED}|[Nn]o space|[Rr]ead-only|Input/output|cannot be (written|read)"
 FAULTS: Mapping[str, Fault] = {
     "worker": Fault(_ALL, "worker", reason=_MAY_HAVE_RUN),
     "bus face": Fault((Trigger.BUS,), "guardiand"),
