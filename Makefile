@@ -93,6 +93,11 @@ test-migrate: ## moves between two hosts, every fault at every step: half an hou
 	tests/need.sh $(PACKAGING)
 	venv=$(VENV); $$venv/bin/pytest --durations=10 tests/migrate
 
+.PHONY: test-faults
+test-faults: ## every fault at every step of a checkpoint's life; goes on where it stopped (JOBS=2, MINUTES=, ONLY=, AGAIN=1)
+	tests/need.sh $(PACKAGING)
+	venv=$(VENV); $$venv/bin/python -m tests.faults
+
 .PHONY: test-upgrade
 test-upgrade: ## Docker 26 upgraded to 28 under running containers, once in the virtual machine; guardian up and down
 	tests/need.sh $(PACKAGING)

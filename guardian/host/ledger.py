@@ -206,6 +206,11 @@ class Checkpoint:
         self._link(verdict, self.marks_folder / "verdict")
         return self.verdict() or Verdict.VOID
 
+    def is_undecided(self) -> bool:
+        """Whether there is no verdict; raises OSError where that cannot be seen."""
+        place = self._decision() or self.marks_folder / "verdict"
+        return place.name not in os.listdir(place.parent)
+
     def _link(self, verdict: Verdict, place: Path) -> Verdict:
         with contextlib.suppress(FileExistsError):
             os.link(self.folder / f"word.{verdict.value}", place)
@@ -391,5 +396,5 @@ def _lines(path: Path) -> dict[str, str]:
 
 
 def remove(checkpoint: Checkpoint) -> None:
-    """Delete a checkpoint. The caller has made sure that it is not needed."""
+    """Delete a checkpoint that is not needed."""
     erasure.put_aside(checkpoint.folder, checkpoint.folder.parent.parent)
