@@ -108,6 +108,11 @@ test-power: ## power cuts that lose the disk's cache, 3,000 of them, and guardia
 	tests/need.sh $(PACKAGING)
 	venv=$(VENV); PYTHONPATH=$$(tests/pycriu.sh) $$venv/bin/pytest -s --durations=10 tests/power
 
+.PHONY: test-many
+test-many: ## 45 containers in one group, 5,000 processes, 20,000 open files: with nothing else running
+	tests/need.sh $(PACKAGING)
+	venv=$(VENV); $$venv/bin/python -m tests.many
+
 .PHONY: bench-runtime
 bench-runtime: ## the price of standing in the way, against the bare runc; run it with nothing else running
 	tests/need.sh $(PACKAGING)
