@@ -40,7 +40,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from guardian.host import durable
+from guardian.host import durable, mounts
 from guardian.host.record import Record
 from guardian.model.container import is_container_id
 from guardian.model.errors import BadInput, StoreError
@@ -390,6 +390,7 @@ def _next_number(folder: Path) -> int:
 
 def remove(checkpoint: Checkpoint) -> None:
     """Delete a checkpoint that is not needed."""
+    mounts.detach_below(checkpoint.folder)
     shutil.rmtree(checkpoint.folder, ignore_errors=True)
 
 

@@ -255,7 +255,7 @@ class _Start:
         gate.clear_holder(self.container.id)
         if self._checkpoint.intact() or runc.state(self.container.id) is None:  # else it may run
             Cgroup(Path(self._record.cgroup)).kill(limit=_KILL_LIMIT)
-            runc.forget(self.container.id)
+            runc.forget(self.container.id, self._checkpoint.folder)
 
     def _waits_for_another_engine(self) -> bool:
         """dockerd went away and nothing has run: hold and ledger stay, the next dockerd's restore takes it up."""
