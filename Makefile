@@ -103,6 +103,11 @@ test-upgrade: ## Docker 26 upgraded to 28 under running containers, once in the 
 	tests/need.sh $(PACKAGING)
 	venv=$(VENV); $$venv/bin/pytest --durations=10 tests/upgrade
 
+.PHONY: test-power
+test-power: ## power cuts that lose the disk's cache, 3,000 of them, and guardians that must fail (CUTS=, BOOTS=, SEED=)
+	tests/need.sh $(PACKAGING)
+	venv=$(VENV); PYTHONPATH=$$(tests/pycriu.sh) $$venv/bin/pytest -s --durations=10 tests/power
+
 .PHONY: bench-runtime
 bench-runtime: ## the price of standing in the way, against the bare runc; run it with nothing else running
 	tests/need.sh $(PACKAGING)

@@ -28,7 +28,7 @@ from guardian.model.errors import BadInput, CannotSave, GuardianError, UnknownCo
 from guardian.model.move import PROTOCOL, Offer, move_id
 from guardian.model.outcome import Result
 from guardian.model.wording import escaped
-from guardian.work import address_hook, arriving, departing, guarded
+from guardian.work import arriving, departing, guarded
 from guardian.work.checkpoint import line
 from guardian.work.coming import COMPLETE
 from guardian.work.departing import Arrived, Departing, Refused, Undecided
@@ -101,10 +101,7 @@ def _passengers(engine: Engine, options: argparse.Namespace) -> list[Passenger]:
     if options.name and len(chosen) != 1:
         raise BadInput("another name is for one container")
     config = load_config()
-    return [
-        Passenger(number, container, address_hook.named(config, container))
-        for number, container in enumerate(chosen)
-    ]
+    return [Passenger(number, container, config) for number, container in enumerate(chosen)]
 
 
 def _say_who_goes_on(engine: Engine, passengers: Sequence[Passenger], say: _Sayer) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from guardian.host import durable
+from guardian.host import durable, gate
 from guardian.host.command import CommandFailed, run
 from guardian.host.ledger import Checkpoint
 from guardian.model.connections import (
@@ -128,18 +128,21 @@ def parsed(data: Any) -> tuple[tuple[Connection, ...], str]:
         raise BadInput("the record of its connections does not parse", f"{error!s:.200}") from error
 
 
-def prepare(checkpoint: Checkpoint, found: Sequence[Fate]) -> None:
-    """Write what the commit script does before the container runs: entries to put back, sockets to close."""
+def prepare(folder: Path, found: Sequence[Fate]) -> None:
+    """Write what the commit script does before the container runs: entries to put back, sockets to close.
+
+    Into the folder of its restore (`gate.restore_folder`).
+    """
     back = [fate.connection.entry.to_put_back() for fate in found if fate.connection.entry is not None]
-    durable.write(checkpoint.folder / "conntrack", "".join(f"{line}\n" for line in back))
-    (checkpoint.folder / _FAILED).unlink(missing_ok=True)
-    durable.write(checkpoint.folder / "closing", closing(fate for fate in found if fate.lost))
+    gate.put(folder / "conntrack", "".join(f"{line}\n" for line in back))
+    (folder / _FAILED).unlink(missing_ok=True)
+    gate.put(folder / "closing", closing(fate for fate in found if fate.lost))
 
 
-def failure(checkpoint: Checkpoint) -> str:
+def failure(folder: Path) -> str:
     """What the commit script could not do for the connections; empty where it could."""
     try:
-        return printable((checkpoint.folder / _FAILED).read_text()[:200])
+        return printable((folder / _FAILED).read_text()[:200])
     except OSError:
         return ""
 

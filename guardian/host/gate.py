@@ -14,7 +14,7 @@ from pathlib import Path
 from guardian.host import fence, paths, proc
 from guardian.model.states import FORMAT
 
-_FOLDERS = (paths.HOLDS, paths.TICKETS, paths.HOLDERS, paths.FROZEN, paths.FACTS, paths.DUMPS)
+_FOLDERS = (paths.HOLDS, paths.TICKETS, paths.HOLDERS, paths.FROZEN, paths.FACTS, paths.DUMPS, paths.RESTORES)
 
 _LOOK_AGAIN = 0.05
 _HOLDER_NAME = "guardian-holder"
@@ -100,6 +100,7 @@ def give(ticket: Ticket) -> None:
             for key, value in (
                 ("format", FORMAT),
                 ("checkpoint", ticket.checkpoint),
+                ("restore", restore_folder(ticket.container_id)),
                 ("boot", proc.boot_id()),
                 ("cgroup", ticket.cgroup),
                 ("own_network", int(ticket.own_network)),
@@ -110,6 +111,18 @@ def give(ticket: Ticket) -> None:
             )
         ),
     )
+
+
+def restore_folder(container_id: str) -> Path:
+    """Where what one restore needs beside its checkpoint is put, and CRIU's log where the disk is full."""
+    folder = paths.RESTORES / container_id
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
+
+
+def clear_restore(container_id: str) -> None:
+    """Remove it."""
+    shutil.rmtree(paths.RESTORES / container_id, ignore_errors=True)
 
 
 def withdraw(container_id: str) -> bool:

@@ -1,6 +1,6 @@
 """Hooks: the administrator's executables in /etc/guardian/hooks/, named by the label `guardian.hook`.
 
-A label names one, and nothing else about the host. What a hook is told stands in its environment, docs/migrate.md.
+A label names one, and nothing else about the host. What a hook is told stands in its environment, docs/hooks.md.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from guardian.host import paths
-from guardian.host.command import run
+from guardian.host.command import CommandFailed, run_strange
 from guardian.model.connections import Address, address
 from guardian.model.errors import BadInput
 from guardian.model.wording import quoted
 
-_LIMIT = 10.0
-"""Seconds: containers stand still meanwhile."""
+MOST_OUTPUT = 4096
+"""Bytes that are kept of what a hook prints."""
 _MOST_ADDRESSES = 64
 _LOOSE = stat.S_IWGRP | stat.S_IWOTH
 
@@ -36,15 +36,18 @@ def find(name: str) -> Path:
     return path
 
 
-def call(name: str, event: str, environment: Mapping[str, str]) -> str:
+def call(name: str, event: str, environment: Mapping[str, str], *, limit: float) -> str:
     """Run a hook and return what it prints; raises BadInput, or CommandFailed where it fails or takes too long."""
     told = {"GUARDIAN_EVENT": event, **{f"GUARDIAN_{key}": value for key, value in environment.items()}}
-    return run([str(find(name)), event], limit=_LIMIT, environment=told).output
+    done = run_strange([str(find(name)), event], limit=limit, most=MOST_OUTPUT, environment=told)
+    if done.status != 0:
+        raise CommandFailed(f"the hook {quoted(name)} failed with {done.status}", done.output.strip()[-500:])
+    return done.output
 
 
-def addresses(name: str, environment: Mapping[str, str]) -> frozenset[Address]:
+def addresses(name: str, environment: Mapping[str, str], *, limit: float) -> frozenset[Address]:
     """The addresses of this host that a hook moves along; raises GuardianError."""
-    words = call(name, "addresses", environment).split()
+    words = call(name, "addresses", environment, limit=limit).split()
     if len(words) > _MOST_ADDRESSES:
         raise BadInput(f"the hook {quoted(name)} names {len(words)} addresses")
     try:

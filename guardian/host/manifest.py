@@ -22,7 +22,15 @@ FORMAT = 1
 IMAGES = "img/"
 """How the names of CRIU's images begin."""
 _FILE = "manifest.json"
-_BESIDE = ("record.json", "proof", "connections.json", "rootfs-diff.tar", "deleted.files", "container.json")
+_BESIDE = (
+    "record.json",
+    "proof",
+    "connections.json",
+    "rootfs-diff.tar",
+    "deleted.files",
+    "container.json",
+    "held-files.json",
+)
 _PIECE = 256 << 10
 
 

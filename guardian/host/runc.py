@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from guardian.host import containerd, mounts, paths, proc
+from guardian.host import containerd, paths, proc
 from guardian.host.cgroup import Cgroup
 from guardian.host.command import CommandFailed, run
 
@@ -273,9 +273,8 @@ def is_restoring(container_id: str) -> bool:
     return bool(_at(b"restore", container_id))
 
 
-def forget(container_id: str, checkpoint: Path) -> None:
-    """Away with what a killed runc and CRIU have left of a restore: it would refuse the next `create`."""
-    mounts.detach_below(checkpoint)
+def forget(container_id: str) -> None:
+    """Away with what a killed runc has left of a container that is not there: it would refuse the next `create`."""
     for root in paths.runc_roots():
         if (root / container_id).exists() and state(container_id) is None:
             _unmount_root(root / container_id / "criu-root")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
@@ -16,8 +17,11 @@ DEPENDS_ON = "guardian.depends-on"
 GROUP = "guardian.group"
 CONNECTIONS = "guardian.connections"
 HOOK = "guardian.hook"
+PRE_CHECKPOINT = "guardian.pre-checkpoint"
+POST_RESTORE = "guardian.post-restore"
 MODE = "guardian.mode"
 PRIORITY = "guardian.priority"
+STALE = "guardian.stale"
 MOST_PRIORITY = 1000
 PLACEHOLDER = "guardian.placeholder"
 """Guardian's own: a container that only takes an address during a restore."""
@@ -60,6 +64,14 @@ class Mode(enum.Enum):
     CHECKPOINT = "checkpoint"
     STOP = "stop"
     SKIP = "skip"
+
+
+class Stale(enum.Enum):
+    """Whose change makes a checkpoint too old to be restored."""
+
+    FILES = "files"
+    VOLUME = "volume"
+    NEVER = "never"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,15 +123,37 @@ LABELS: tuple[Label, ...] = (
         PRIORITY,
         f"a whole number from 0 to {MOST_PRIORITY}",
         "`0`",
-        "Who is saved first when time is short: the highest number, then the smallest. Who does not come to it within "
+        "Who is saved first when time is short: the highest number, then those without a volume or bind to write to, "
+        "then the smallest. Who does not come to it within "
         "`[checkpoint] budget` is stopped gracefully.",
+    ),
+    Label(
+        STALE,
+        "`files`, `volume` or `never`",
+        "`files`",
+        "What must not have changed while the container was down, or it starts cold: the files that its processes have "
+        "open or mapped (size, time, inode; code by its build id); or any file of its volumes and binds; or nothing, "
+        "though CRIU refuses open files of another size by itself.",
     ),
     Label(
         HOOK,
         "the name of a file in `/etc/guardian/hooks/`",
         "none",
-        "The administrator's executable that moves an address of the host along when the container moves "
-        "([migrate.md](migrate.md)).",
+        "The administrator's executable that is asked and told around a checkpoint, a restore and a move "
+        "([hooks.md](hooks.md)).",
+    ),
+    Label(
+        PRE_CHECKPOINT,
+        "a shell's command line, or a JSON array of words",
+        "none",
+        "Run inside the container before it stands still. A failure keeps it from being checkpointed, where "
+        "`[hooks] on-failure` does not say otherwise ([hooks.md](hooks.md)).",
+    ),
+    Label(
+        POST_RESTORE,
+        "a shell's command line, or a JSON array of words",
+        "none",
+        "Run inside the container once it runs again: after a restore, and after a checkpoint that it went on from.",
     ),
     Label(
         COMPOSE_DEPENDS_ON,
@@ -170,6 +204,9 @@ class Policy:
     hook: str = ""
     mode: Mode = Mode.CHECKPOINT
     priority: int = 0
+    stale: Stale = Stale.FILES
+    pre_checkpoint: tuple[str, ...] = ()
+    post_restore: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
 
@@ -187,8 +224,21 @@ def parse(labels: Mapping[str, str], image_labels: Mapping[str, str], *, trust_i
     hook = _hook(own.get(HOOK, ""), problems)
     mode = _one_of(MODE, own, Mode.CHECKPOINT, problems)
     priority = _priority(own.get(PRIORITY, "0"), problems)
+    stale = _one_of(STALE, own, Stale.FILES, problems)
+    pre_checkpoint = _command(PRE_CHECKPOINT, own, problems)
+    post_restore = _command(POST_RESTORE, own, problems)
     return Policy(
-        enabled, depends_on, group, connections, hook, mode, priority, tuple(dict.fromkeys(problems))
+        enabled,
+        depends_on,
+        group,
+        connections,
+        hook,
+        mode,
+        priority,
+        stale,
+        pre_checkpoint,
+        post_restore,
+        tuple(dict.fromkeys(problems)),
     )
 
 
@@ -241,6 +291,28 @@ def _hook(value: str, problems: list[str]) -> str:
         "allowed are letters, digits, '_', '.' and '-', no dot first"
     )
     return ""
+
+
+def _command(label: str, own: Mapping[str, str], problems: list[str]) -> tuple[str, ...]:
+    """The words of a command: a JSON array as it is, anything else for the container's shell, as in a Dockerfile."""
+    value = own.get(label, "").strip()
+    if not value.startswith("["):
+        return ("/bin/sh", "-c", value) if value else ()
+    try:
+        words = json.loads(value)
+    except (ValueError, RecursionError):
+        words = None
+    if (
+        isinstance(words, list)
+        and words
+        and all(isinstance(word, str) and "\0" not in word for word in words)
+    ):
+        return tuple(words)
+    problems.append(
+        f"label {label}: {quoted(value)} is no command and is ignored; "
+        "allowed are a command line or a JSON array of words"
+    )
+    return ()
 
 
 def _one_of(label: str, own: Mapping[str, str], default: _Choice, problems: list[str]) -> _Choice:

@@ -108,6 +108,7 @@ void take_ticket(void)
 	    value_of(ticket.text, "boot", boot, sizeof boot) < 0 || strncmp(now, boot, strlen(boot)) || strlen(boot) < 36)
 		fail("the ticket is of another boot");
 	if (value_of(ticket.text, "checkpoint", ticket.checkpoint, sizeof ticket.checkpoint) < 0 ||
+	    value_of(ticket.text, "restore", ticket.restore, sizeof ticket.restore) < 0 ||
 	    value_of(ticket.text, "cgroup", ticket.cgroup, sizeof ticket.cgroup) < 0)
 		fail("the ticket is incomplete");
 	if (value_of(ticket.text, "flags", ticket.flags, sizeof ticket.flags) < 0)

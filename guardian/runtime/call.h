@@ -16,6 +16,7 @@ struct call {
 struct ticket {
 	char text[TICKET_SIZE];
 	char checkpoint[PATH_SIZE];
+	char restore[PATH_SIZE]; /* /run/guardian/restores/ID: what was decided for this restore */
 	char cgroup[PATH_SIZE];
 	char flags[PATH_SIZE]; /* more options for `runc restore`, blank-separated */
 	char oom[16];

@@ -279,10 +279,11 @@ static int mark_durable(const char *dir, const char *ledger, const char *name)
 
 static int post_restore(const char *dir)
 {
+	const char *restore = getenv("GUARDIAN_RESTORE");
 	char ledger[PATH_SIZE], verdict[PATH_SIZE], text[16];
 	struct pollfd criu_ended = {.events = POLLIN};
 
-	if (join_path(ledger, dir, "ledger") < 0 || join_path(verdict, ledger, "verdict") < 0)
+	if (!restore || join_path(ledger, dir, "ledger") < 0 || join_path(verdict, ledger, "verdict") < 0)
 		return 1;
 	criu_ended.fd = watch_criu();
 	if (criu_ended.fd < 0)
@@ -317,7 +318,7 @@ static int post_restore(const char *dir)
 		say("cannot write the ledger");
 		return 1;
 	}
-	open_to_peers(dir, getenv("CRTOOLS_INIT_PID"));
+	open_to_peers(restore, getenv("CRTOOLS_INIT_PID"));
 	return 0;
 }
 

@@ -63,8 +63,7 @@ static int close_lost(const char *dir, const char *pid)
 
 void open_to_peers(const char *dir, const char *pid)
 {
-	char folder[PATH_SIZE], *container;
-	const char *failed = NULL;
+	const char *container = strrchr(dir, '/'), *failed = NULL;
 
 	if (put_back(dir) < 0)
 		failed = "conntrack entries could not be put back";
@@ -76,12 +75,8 @@ void open_to_peers(const char *dir, const char *pid)
 	 */
 	if (unlock_network_of(pid) < 0)
 		fprintf(stderr, "guardian: cannot unlock the network: %s\n", strerror(errno));
-	if (snprintf(folder, sizeof folder, "%s", dir) < (int)sizeof folder && (container = strrchr(folder, '/'))) {
-		*container = '\0';
-		container = strrchr(folder, '/');
-		if (container && fence_lift(container + 1) < 0)
-			failed = "the fence could not be lifted, only time ends it";
-	}
+	if (container && fence_lift(container + 1) < 0)
+		failed = "the fence could not be lifted, only time ends it";
 	if (failed) {
 		fprintf(stderr, "guardian: %s\n", failed);
 		write_durable(dir, "connections-failed", failed);

@@ -107,10 +107,16 @@ static void __attribute__((noreturn)) exec_restore(int original_network)
 	write_text("/proc/self/oom_score_adj", ticket.oom);
 	if (join_path(image, ticket.checkpoint, "img") < 0 || join_path(work, ticket.checkpoint, "work-restore") < 0 ||
 	    join_path(pid_file, call.dir, "init.pid") < 0 ||
-	    join_path(configuration, ticket.checkpoint, "restore.conf") < 0)
+	    join_path(configuration, ticket.restore, "restore.conf") < 0)
 		_exit(126);
-	mkdir(work, 0700);
+	/* On a full disk in memory: CRIU must have a folder to work in. */
+	if (mkdir(work, 0700) < 0 && errno != EEXIST) {
+		if (join_path(work, ticket.restore, "work-restore") < 0)
+			_exit(126);
+		mkdir(work, 0700);
+	}
 	setenv("CRIU_CONFIG_FILE", configuration, 1);
+	setenv("GUARDIAN_RESTORE", ticket.restore, 1);
 	setenv("GUARDIAN_CHECKPOINT", ticket.checkpoint, 1);
 	argv[count++] = (char *)call.runc;
 	for (int i = 0; i < call.globals_count; i++)

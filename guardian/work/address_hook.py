@@ -27,10 +27,20 @@ def named(config: Config, container: Container) -> str:
     return guarded.policy_of(container, config).hook
 
 
-def call(name: str, event: str, container: Container, host: str, addresses: Collection[Address]) -> None:
-    """Tell a hook; `host` is the other one. Raises GuardianError."""
-    told = {"CONTAINER": container.name, "ID": container.id, "HOST": host}
-    hooks.call(name, event, {**told, "ADDRESSES": hooks.shown(addresses)})
+def call(config: Config, event: str, container: Container, host: str, addresses: Collection[Address]) -> None:
+    """Tell the container's hook, where it names one; `host` is the other one. Raises GuardianError."""
+    name = named(config, container)
+    if name:
+        told = {"CONTAINER": container.name, "ID": container.id, "HOST": host}
+        told["ADDRESSES"] = hooks.shown(addresses)
+        hooks.call(name, event, told, limit=config.hook_timeout)
+
+
+def moving(config: Config, container: Container) -> frozenset[Address]:
+    """The addresses of this host that the container's hook moves along; raises GuardianError."""
+    name = named(config, container)
+    told = {"CONTAINER": container.name, "ID": container.id}
+    return hooks.addresses(name, told, limit=config.hook_timeout) if name else frozenset()
 
 
 def take_over(config: Config, checkpoint: Checkpoint) -> None:
@@ -41,7 +51,7 @@ def take_over(config: Config, checkpoint: Checkpoint) -> None:
 
     def arrive() -> None:
         container, travel = checkpoint.record().container, checkpoint.travel()
-        call(named(config, container), "arrive", container, travel.host if travel else "", along)
+        call(config, "arrive", container, travel.host if travel else "", along)
 
     # Each by itself: without its fence a connection may be lost, without its hook the address would be.
     steps: tuple[Callable[[], None], ...] = (

@@ -13,7 +13,7 @@ from guardian.work import pending
 from guardian.work.checkpoint import line
 from guardian.work.cold import waits
 from guardian.work.host import Host, Say
-from guardian.work.restore import Pending
+from guardian.work.resume import Pending
 
 log = logging.getLogger("guardian.canary")
 

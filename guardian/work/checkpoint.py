@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from guardian.host import runc, space
 from guardian.host.command import CommandFailed, run
@@ -19,13 +20,18 @@ from guardian.model.labels import GroupPolicy
 from guardian.model.outcome import Outcome, Result
 from guardian.model.savable import refusals
 from guardian.model.states import Purpose
+from guardian.model.worth import worth
+from guardian.work import hooks
 from guardian.work.barrier import Barrier
 from guardian.work.departure import Departure
+from guardian.work.hooks import Event
 from guardian.work.host import Budget, Host, Say
 from guardian.work.member import MemberCheckpoint
 from guardian.work.slots import Slots
 
 log = logging.getLogger("guardian.checkpoint")
+
+_Answer = TypeVar("_Answer")
 
 GiveUp = Callable[[Member, str, Checkpoint | None], Result]
 """What becomes of a container that could not be saved: it goes on, or is stopped gracefully."""
@@ -113,8 +119,8 @@ class _Group:
     def run(self, say: Say, given_up: GiveUp) -> list[Result]:
         """Take the group through all steps."""
         dumps = self._begin()
-        ready = [dump for dump in dumps if not dump.failed]
-        if self._all_or_nothing and self._reasons:
+        ready = self._ask([dump for dump in dumps if not dump.failed])
+        if self._all_or_nothing and len(ready) < len(self._members):
             for dump in ready:
                 _give_up(dump, "another member of its group cannot be saved, and its group is all-or-nothing")
             ready = []
@@ -143,7 +149,35 @@ class _Group:
                     self._host.committed(made.checkpoint)
             say(self._line(result))
             results.append(result)
+        self._tell(dumps, results)
         return results
+
+    def _ask(self, dumps: Sequence[MemberCheckpoint]) -> list[MemberCheckpoint]:
+        """Those that no hook forbids, each asked at the same time."""
+
+        def ask(dump: MemberCheckpoint) -> str:
+            limit = self._budget.left(at_most=self._host.config.hook_timeout)
+            return hooks.refusal(self._host.config, dump.container, Event.PRE_CHECKPOINT, limit=limit)
+
+        asked = [dump for dump in dumps if hooks.has_any(self._host.config, dump.container)]
+        for dump, refusal in zip(asked, _all_at_once(ask, asked), strict=True):
+            if refusal:
+                _give_up(dump, refusal)
+        return [dump for dump in dumps if not dump.failed]
+
+    def _tell(self, dumps: Sequence[MemberCheckpoint], results: Sequence[Result]) -> None:
+        """Tell the hooks what came of it, and the containers that go on where they were."""
+        config = self._host.config
+        outcomes = {result.container_id: result for result in results}
+
+        def tell(dump: MemberCheckpoint) -> None:
+            result = outcomes[dump.container.id]
+            goes_on = result.outcome == Outcome.FAILED or self._kind.purpose is Purpose.SNAPSHOT
+            if goes_on and runc.state(dump.container.id) is not None:
+                hooks.tell_container(config, dump.container, hooks.CONTINUED)
+            hooks.tell_host(config, dump.container, Event.POST_CHECKPOINT, str(result.outcome), result.reason)
+
+        _all_at_once(tell, [dump for dump in dumps if hooks.has_any(config, dump.container)])
 
     def _line(self, result: Result) -> str:
         if self._kind.purpose is Purpose.SNAPSHOT and result.outcome == Outcome.SAVED:
@@ -175,7 +209,7 @@ class _Group:
                         departure=self._kind.departure,
                     )
                 )
-                dumps[-1].rank = (-member.policy.priority, size)
+                dumps[-1].rank = worth(member, size)
             except GuardianError as error:
                 self._reasons[container.id] = str(error)
         return dumps
@@ -245,6 +279,16 @@ class _Group:
             thread.start()
         for thread in threads:
             thread.join()
+
+
+def _all_at_once(
+    work: Callable[[MemberCheckpoint], _Answer], dumps: Sequence[MemberCheckpoint]
+) -> list[_Answer]:
+    """What each answers, in their order."""
+    if not dumps:
+        return []
+    with ThreadPoolExecutor(len(dumps), thread_name_prefix="hook") as pool:
+        return list(pool.map(work, dumps))
 
 
 def _give_up(dump: MemberCheckpoint, reason: str) -> None:

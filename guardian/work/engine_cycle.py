@@ -14,7 +14,7 @@ from guardian.host.docker_placeholders import Placeholders
 from guardian.host.ledger import Checkpoint
 from guardian.model.container import Container
 from guardian.model.errors import AlreadyRunning, GuardianError, NoCheckpoint, UnknownContainer
-from guardian.model.graph import Member
+from guardian.model.graph import Graph, Member
 from guardian.model.labels import PLACEHOLDER, Mode
 from guardian.model.outcome import Result
 from guardian.model.states import Purpose
@@ -163,31 +163,29 @@ def _save(host: Host, containers: Sequence[Container], *, say: Say) -> list[Resu
     budget = Budget(host.config.checkpoint_budget)
     down = systemd.going_down()
     wanted = {member.container.id: choice.of(member, going_down=down) for member in found.members}
-
-    chosen = [member for member in found.members if wanted[member.container.id].mode is Mode.CHECKPOINT]
+    by_mode = {
+        mode: [member for member in found.members if wanted[member.container.id].mode is mode]
+        for mode in Mode
+    }
     try:
-        results = _checkpoint(host, found, chosen, budget, say)
+        results = _checkpoint(host, found.graph, by_mode[Mode.CHECKPOINT], budget=budget, say=say)
     except GuardianError as error:
         log.exception("checkpoint")
         say(f"checkpoint failed, dockerd stops the containers: {error}")
         return []
     # After them: what is frozen does not see its database go.
-    for member in found.members:
-        skip = wanted[member.container.id]
-        if skip.mode is Mode.SKIP:
-            results.append(choice.skipped(member, skip))
-            say(line(results[-1]))
-    stops = [member for member in found.members if wanted[member.container.id].mode is Mode.STOP]
-    results += choice.stop_all(
-        host, found.graph, [(member, wanted[member.container.id]) for member in stops], budget=budget, say=say
-    )
+    for member in by_mode[Mode.SKIP]:
+        results.append(choice.skipped(member, wanted[member.container.id]))
+        say(line(results[-1]))
+    stops = [(member, wanted[member.container.id]) for member in by_mode[Mode.STOP]]
+    results += choice.stop_all(host, found.graph, stops, budget=budget, say=say)
     return results
 
 
 def _checkpoint(
-    host: Host, found: guarded.Guarded, chosen: Sequence[Member], budget: Budget, say: Say
+    host: Host, graph: Graph, members: Sequence[Member], *, budget: Budget, say: Say
 ) -> list[Result]:
-    """Checkpoint them; who cannot be saved is stopped, after a second try where somebody was killed over the first."""
+    """Checkpoint them; once more those over whose dump somebody was killed: nothing is wrong with them."""
     again: list[Member] = []
 
     def stopped(member: Member, reason: str, made: Checkpoint | None) -> Result:
@@ -199,11 +197,11 @@ def _checkpoint(
         again.append(member)
         return goes_on(member, reason, made)
 
-    def save(members: Sequence[Member], given_up: GiveUp) -> list[Result]:
+    def save(chosen: Sequence[Member], given_up: GiveUp) -> list[Result]:
         return checkpoint(
             host,
-            found.graph,
-            members,
+            graph,
+            chosen,
             purpose=Purpose.SUSPEND,
             by_person=False,
             budget=budget,
@@ -211,7 +209,7 @@ def _checkpoint(
             given_up=given_up,
         )
 
-    results = save(chosen, once_more)
+    results = save(members, once_more)
     if again:
         say(f"once more: {', '.join(member.container.name for member in again)}")
         late = {member.container.id for member in again}

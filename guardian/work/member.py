@@ -25,7 +25,7 @@ from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Aftermath, Purpose, State, Verdict
 from guardian.model.traits import GHOST_LIMIT
 from guardian.model.wording import printable
-from guardian.work import content, peers, script
+from guardian.work import content, peers, script, staleness
 from guardian.work.barrier import Barrier
 from guardian.work.departure import Departure
 from guardian.work.host import Budget, Host
@@ -68,7 +68,7 @@ class MemberCheckpoint:
         self.checkpoint = checkpoint
         self.times = Times()
         self.reason = ""
-        self.rank: Rank = (0, 0)
+        self.rank: Rank = ()
         self.aftermath: Aftermath | None = None
         self._host = host
         self._budget = budget
@@ -325,6 +325,7 @@ class MemberCheckpoint:
 
     def _make_durable(self, writable: set[str]) -> None:
         """Files first, then the image: memory must not be newer than the files it belongs to."""
+        staleness.note(self.checkpoint, self.container, self._known.pid, self._cgroup.pids())
         begun = time.monotonic()
         for path in sorted(writable):
             run(["sync", "--file-system", path], limit=self._host.config.sync_timeout)

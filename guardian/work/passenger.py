@@ -10,7 +10,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from guardian.host import hooks, layer, proc, runc, space, tree, tree_delta
+from guardian.host import layer, proc, runc, space, tree, tree_delta
 from guardian.host.cgroup import Cgroup
 from guardian.host.docker_engine import Engine
 from guardian.host.frames import Output
@@ -20,6 +20,7 @@ from guardian.host.tree import Node
 from guardian.host.tree_delta import Seen
 from guardian.model import archive
 from guardian.model.archive import Volume
+from guardian.model.config import Config
 from guardian.model.container import Container
 from guardian.model.errors import CannotSave
 from guardian.model.move import Offered, Size
@@ -40,14 +41,14 @@ class _Folder:
 class Passenger:
     """One container. Its files are sent while it runs (`first_pass`), and again when it stands still."""
 
-    def __init__(self, number: int, container: Container, hook: str = "") -> None:
+    def __init__(self, number: int, container: Container, config: Config) -> None:
         """Raises CannotSave for a container that cannot be moved, and that is known beforehand.
 
-        `hook` moves addresses of this host along; raises BadInput or CommandFailed where it does not tell which.
+        Raises BadInput or CommandFailed where its hook does not tell which addresses of this host it moves along.
         """
         self.number = number
         self.container = container
-        self._hook = hook
+        self._config = config
         found = [f"{container.name}: {refusal.what}: {refusal.cure}" for refusal in refusals(container)]
         known = runc.state(container.id)
         if found or known is None or not proc.alive(known.pid):
@@ -60,13 +61,11 @@ class Passenger:
         self._volumes = archive.chosen(container.mounts, "all")
         self._seen: dict[_Folder, Seen] = {}
         self._dirty: set[tuple[int, int]] = set()
-        told = {"CONTAINER": container.name, "ID": container.id}
-        self.moving = hooks.addresses(hook, told) if hook else frozenset()
+        self.moving = address_hook.moving(config, container)
 
     def leave(self, host: str) -> None:
         """Have its hook take the addresses from this host; raises GuardianError."""
-        if self._hook:
-            address_hook.call(self._hook, "leave", self.container, host, self.moving)
+        address_hook.call(self._config, "leave", self.container, host, self.moving)
 
     def offer(self, engine: Engine) -> Offered:
         """How it is offered to the other host."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable
 
-from guardian.host import connections, facts, fence
+from guardian.host import connections, facts, fence, gate
 from guardian.host import farewell as farewells
 from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
@@ -134,26 +134,27 @@ def _keeps(config: Config, container: Container) -> bool:
 def prepare(
     config: Config, checkpoint: Checkpoint, record: Record, kept: Collection[str], *, addresses_kept: bool
 ) -> tuple[bool, str]:
-    """Write what the commit script does for the connections before the container runs.
+    """Write what the commit script does for the connections before the container runs, into its restore's folder.
 
     `kept` names the containers that come back or never went. Returns whether all connections must be closed by CRIU,
     and what is to be said about those that are closed.
     """
+    folder = gate.restore_folder(checkpoint.container_id)
     try:
         found = connections.kept(checkpoint)
     except BadInput as error:
-        connections.prepare(checkpoint, ())
+        connections.prepare(folder, ())
         return True, f"its connections were closed: {error}"
     travelled = checkpoint.travel() is not None
     if checkpoint.origin() and not travelled:
-        connections.prepare(checkpoint, ())
+        connections.prepare(folder, ())
         return True, f"it was imported, its {len(found)} connections were closed" if found else ""
     if not found:
-        connections.prepare(checkpoint, ())
+        connections.prepare(folder, ())
         return not addresses_kept, "" if addresses_kept else "another address"
     if not _keeps(config, record.container) or not addresses_kept:
         why = "another address" if not addresses_kept else "guardian.connections=close"
-        connections.prepare(checkpoint, ())
+        connections.prepare(folder, ())
         return True, f"{why}, its {len(found)} connections were closed"
     names = {*kept, record.container.name}
     if travelled:
@@ -162,7 +163,7 @@ def prepare(
         )
     else:
         decided = fates(found, kept=names, on_host=connections.on_host())
-    connections.prepare(checkpoint, decided)
+    connections.prepare(folder, decided)
     return False, said(decided)
 
 

@@ -20,7 +20,7 @@ log = logging.getLogger("guardian.recover")
 _UNSETTLED = frozenset({State.FROZEN, State.LOCKED, State.DUMPED, State.DURABLE, State.HELD, State.COMMITTED})
 
 _WORKER_ENDED = "guardian's worker ended in the middle"
-_HOST_WENT_DOWN = "the host went down before its checkpoint was complete"
+INCOMPLETE = "its checkpoint was not complete when the host went down"
 _RESTORE_LIMIT = 20.0
 """Seconds from `spent` to a container that runs: filters, credentials, limits."""
 
@@ -103,7 +103,7 @@ def _settle(checkpoint: Checkpoint, say: Say) -> None:
     known = runc.state(record.container.id)
     if known is not None:
         runc.await_dump(record.container.id, checkpoint.folder, Cgroup(known.cgroup))
-    why = _WORKER_ENDED if record.boot == proc.boot_id() else _HOST_WENT_DOWN
+    why = _WORKER_ENDED if record.boot == proc.boot_id() else INCOMPLETE
     what = settle(checkpoint, known, record.container, why)
     log.info("checkpoint %s of %s: %s", checkpoint.id, record.container.name, what.value)
     if known is not None and what is not Aftermath.HELD and checkpoint.purpose() is Purpose.SUSPEND:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 from pathlib import Path
 
 from guardian.host import facts, fence, gate, mounts, netns, paths, runc, tcp_repair
@@ -29,7 +28,7 @@ def settle(
     """Bring a dump to its end; can be repeated. A container that goes on is let go whatever the ledger says."""
     cgroup = Cgroup(known.cgroup if known else Path(checkpoint.record().cgroup))
     script_socket(checkpoint).unlink(missing_ok=True)  # of a worker that was killed
-    mounts.detach_below(checkpoint.folder)
+    mounts.detach_work(checkpoint.folder)
     verdict = checkpoint.verdict() or decide_void(checkpoint)
     if checkpoint.purpose() is Purpose.SNAPSHOT and verdict is Verdict.COMMIT:
         _end_snapshot(checkpoint, known, container)
@@ -80,7 +79,7 @@ def script_socket(checkpoint: Checkpoint) -> Path:
 
 def void(checkpoint: Checkpoint, reason: str) -> None:
     """Write down why there is no checkpoint. The verdict has decided: a full store must not keep anybody frozen."""
-    shutil.rmtree(checkpoint.folder / "img", ignore_errors=True)
+    checkpoint.drop_images()
     note_state(checkpoint, State.VOID, reason)
 
 

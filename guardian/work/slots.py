@@ -5,8 +5,8 @@ from __future__ import annotations
 import bisect
 import threading
 
-Rank = tuple[int, int]
-"""Lower goes first: the label `guardian.priority`, negated, then bytes: many small ones before a large one."""
+Rank = tuple[int, ...]
+"""Lower goes first."""
 
 
 class Slots:

@@ -82,3 +82,41 @@ def test_the_worker_dies_during_the_restore(site: Site) -> None:
         if site.outcome(name) == "resumed":
             assert site.seen_in(name) == redis
     assert site.machine.succeed("ls /run/guardian/holds").strip() == ""
+
+
+_KILLED = """#!/bin/sh
+if [ -e /run/kills ] && [ "$1" = swrk ]; then
+    left=$(($(cat /run/kills) - 1)); echo try >>/run/tries
+    if [ $left -ge 0 ]; then echo $left >/run/kills; kill -KILL $$; fi
+fi
+exec %s.before "$@"
+"""
+
+
+@pytest.mark.parametrize("kills", [1, 9])
+def test_a_restore_that_fails_is_tried_once_more(site: Site, kills: int) -> None:
+    """CRIU is killed once: it resumes and says so; killed again and again: cold, after two attempts, image kept."""
+    before = site.redis("db")
+    site.machine.succeed("guardianctl checkpoint db")
+    criu = site.machine.succeed("readlink -f $(which criu)").strip()
+    site.machine.write("/root/criu", _KILLED % criu)
+    site.machine.succeed(
+        f"echo {kills} >/run/kills; rm -f /run/tries; mv {criu} {criu}.before; install -m 755 /root/criu {criu}"
+    )
+    try:
+        site.machine.execute("guardianctl restore db")
+    finally:
+        site.machine.succeed(f"mv -f {criu}.before {criu}; rm -f /run/kills")
+    # runc starts CRIU twice for a restore, to be told its version first.
+    assert len(site.machine.succeed("cat /run/tries").split()) == (3 if kills == 1 else 2)
+    if kills == 1:
+        assert site.outcome("db") == "resumed"
+        assert site.reason("db").startswith("at the second attempt; the first: ")
+        assert site.seen_in("db") == before
+    else:
+        assert site.outcome("db") == "cold"
+        assert "orphaned" in site.machine.succeed("guardianctl checkpoints db")
+    assert site.machine.succeed("ls /run/guardian/holds /run/guardian/tickets").split() == [
+        "/run/guardian/holds:",
+        "/run/guardian/tickets:",
+    ]

@@ -16,13 +16,11 @@ from guardian.model.config import (
     SECTIONS,
     SETTINGS,
     Config,
-    LogLevel,
     Setting,
     defaults,
     from_mapping,
-    parse_duration,
-    parse_size,
 )
+from guardian.model.config_kinds import HookFailure, LogLevel, parse_duration, parse_size
 from guardian.model.errors import BadInput
 
 SOURCE = "/etc/guardian/guardian.toml"
@@ -53,6 +51,7 @@ def test_the_defaults() -> None:
         max_size=0,
         max_container_size=0,
         reserve=1 << 30,
+        encrypt=False,
         trust_image_labels=False,
         guarded_names=(),
         parallel=0,
@@ -68,9 +67,12 @@ def test_the_defaults() -> None:
         recreate_networks=False,
         canary=True,
         fence_time=900.0,
+        hook_timeout=10.0,
+        hook_failure=HookFailure.VETO,
         retained_snapshots=10,
         retained_age=0.0,
         retained_size=0,
+        erase=True,
         log_level=LogLevel.INFO,
     )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from guardian.host import arp, hooks, paths
+from guardian.host import arp, hooks, paths, proc
 from guardian.host.command import CommandFailed
 from guardian.model.errors import BadInput
 
@@ -26,12 +27,12 @@ def _write(folder: Path, text: str, mode: int = 0o755) -> None:
 
 def test_a_hook_is_told_and_asked(folder: Path) -> None:
     _write(folder, 'echo "$1 $GUARDIAN_EVENT $GUARDIAN_CONTAINER"')
-    assert hooks.call("hook", "leave", {"CONTAINER": "web"}) == "leave leave web\n"
+    assert hooks.call("hook", "leave", {"CONTAINER": "web"}, limit=5) == "leave leave web\n"
 
 
 def test_addresses_are_parsed(folder: Path) -> None:
     _write(folder, "echo 192.0.2.1 ::ffff:192.0.2.2; echo 2001:db8::1")
-    found = hooks.addresses("hook", {})
+    found = hooks.addresses("hook", {}, limit=5)
     assert hooks.shown(found) == "192.0.2.1 192.0.2.2 2001:db8::1"
 
 
@@ -39,7 +40,7 @@ def test_addresses_are_parsed(folder: Path) -> None:
 def test_what_is_no_address_is_refused(folder: Path, printed: str) -> None:
     _write(folder, f"echo '{printed}'")
     with pytest.raises(BadInput, match="no address"):
-        hooks.addresses("hook", {})
+        hooks.addresses("hook", {}, limit=5)
 
 
 def test_only_roots_own_executables_are_run(folder: Path) -> None:
@@ -56,14 +57,30 @@ def test_only_roots_own_executables_are_run(folder: Path) -> None:
         hooks.find("folder")
 
 
-def test_a_hook_that_fails_or_hangs_is_an_error(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hooks, "_LIMIT", 0.2)
-    _write(folder, "echo no; exit 3")
-    with pytest.raises(CommandFailed, match="failed with 3"):
-        hooks.call("hook", "leave", {})
-    _write(folder, "exec sleep 60")
+def test_a_hook_that_fails_or_hangs_is_an_error(folder: Path) -> None:
+    _write(folder, "echo no >&2; exit 3")
+    with pytest.raises(CommandFailed, match="failed with 3: no"):
+        hooks.call("hook", "leave", {}, limit=5)
+    _write(folder, f"sleep 60 & echo $! >{folder}/child; wait")
     with pytest.raises(CommandFailed, match="longer than"):
-        hooks.call("hook", "leave", {})
+        hooks.call("hook", "leave", {}, limit=0.5)
+    child = int((folder / "child").read_text())
+    assert proc.wait_for_exit(child, limit=5), "what it has started ends with it"
+
+
+def test_a_hook_that_prints_without_end_costs_neither_memory_nor_time(folder: Path) -> None:
+    _write(folder, "exec yes")
+    with pytest.raises(CommandFailed, match="longer than"):
+        hooks.call("hook", "leave", {}, limit=0.3)
+    _write(folder, "yes | head -c 10000000")
+    assert len(hooks.call("hook", "leave", {}, limit=5)) == hooks.MOST_OUTPUT
+
+
+def test_a_hook_has_ended_when_its_first_process_has(folder: Path) -> None:
+    _write(folder, "sleep 60 & echo $!")
+    child = int(hooks.call("hook", "leave", {}, limit=5))
+    assert proc.alive(child)
+    os.kill(child, signal.SIGKILL)
 
 
 def test_an_announcement_is_a_gratuitous_request() -> None:

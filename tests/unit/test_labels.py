@@ -15,12 +15,15 @@ from guardian.model.labels import (
     LABELS,
     MODE,
     MOST_DEPENDENCIES,
+    PRE_CHECKPOINT,
     PRIORITY,
+    STALE,
     Condition,
     Dependency,
     GroupPolicy,
     Mode,
     Policy,
+    Stale,
     parse,
 )
 
@@ -198,3 +201,30 @@ def test_a_priority_that_is_none_is_said(value: str) -> None:
     policy = parse({PRIORITY: value}, {}, trust_image_labels=False)
     assert policy.priority == 0
     assert PRIORITY in policy.problems[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("redis-cli save", ("/bin/sh", "-c", "redis-cli save")),
+        (' ["redis-cli", "save"] ', ("redis-cli", "save")),
+        ("", ()),
+        ("[", ()),
+        ("[]", ()),
+        ('["a", 1]', ()),
+        ('["a\\u0000"]', ()),
+        ("[" * 100_000, ()),
+    ],
+)
+def test_commands(value: str, words: tuple[str, ...]) -> None:
+    found = parse({PRE_CHECKPOINT: value}, {}, trust_image_labels=False)
+    assert found.pre_checkpoint == words
+    assert bool(found.problems) == (not words and bool(value))
+
+
+@pytest.mark.parametrize("value", ["files", "volume", "never"])
+def test_stale(value: str) -> None:
+    assert parse({STALE: value}, {}, trust_image_labels=False).stale is Stale(value)
+    refused = parse({STALE: f"{value}s"}, {}, trust_image_labels=False)
+    assert refused.stale is Stale.FILES
+    assert refused.problems

@@ -124,25 +124,33 @@ def page_map(folder: Folder, name: str, *, depth: int = 0) -> PageMap:
     size = pages.lstat().st_size if pages.exists() else 0
     parent: PageMap | None = None
     runs: list[Run] = []
-    offset = 0
+    offset = begin = length = 0  # the run of pages that is being put together ends at `offset` of the file
+
+    def put() -> None:
+        if length:
+            runs.append(Run(begin, length, Where.PAGES, pages, offset - length))
+
     for entry in entries:
-        count = _page_count(entry, name)
-        length, address = count * PAGE, int(entry.vaddr)
-        if address % PAGE or address + length > _MOST_ADDRESS:
-            raise BadImage(f"{name} does not parse", f"{count} pages at {address:#x}")
-        flags = int(entry.flags) if entry.HasField("flags") else 0
+        size_of, address = _page_count(entry, name) * PAGE, int(entry.vaddr)
+        if address % PAGE or address + size_of > _MOST_ADDRESS:
+            raise BadImage(f"{name} does not parse", f"{size_of} bytes at {address:#x}")
+        flags = int(entry.flags)
         if entry.in_parent or flags & _PARENT:
             parent = parent or page_map(_parent_of(folder), name, depth=depth + 1)
-            runs += parent.between(address, address + length)
+            runs += parent.between(address, address + size_of)
         elif flags & _LAZY and not flags & _PRESENT:
-            runs.append(Run(address, length, Where.LAZY))
+            runs.append(Run(address, size_of, Where.LAZY))
         else:
-            if offset + length > size:
+            if offset + size_of > size:
                 raise BadImage(
-                    f"{pages.name} is cut off", f"it ends at {size}, {name} says {offset + length}"
+                    f"{pages.name} is cut off", f"it ends at {size}, {name} says {offset + size_of}"
                 )
-            runs.append(Run(address, length, Where.PAGES, pages, offset))
-            offset += length
+            if address != begin + length:
+                put()
+                begin, length = address, 0
+            length += size_of
+            offset += size_of
+    put()
     return PageMap(runs)
 
 

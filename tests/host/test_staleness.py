@@ -1,0 +1,114 @@
+"""Files that changed while their container was down: what it had open costs its memory, what it had not does not."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.host.site import Site
+
+HOLD = """\
+import os, sys, time
+kept = [open(path, "r+") for path in sys.argv[1:]]
+n = 0
+while True:
+    n += 1
+    open("/tmp/new", "w").write(str(n))
+    os.rename("/tmp/new", "/tmp/n")
+    time.sleep(0.05)
+"""
+VOLUME = "/var/lib/docker/volumes/data/_data"
+
+
+def _start(site: Site, *options: str, files: str = "/data/open", name: str = "holder") -> None:
+    site.machine.write("/root/hold.py", HOLD)
+    site.machine.succeed("docker volume create data")
+    site.machine.succeed(f"cd {VOLUME}; test -e open || printf abcdef | tee open >other")
+    site.run(name, f"python3 /hold.py {files}", "-v data:/data -v /root/hold.py:/hold.py:ro", *options)
+    site.wait_for(lambda: _count(site, name) > 3)
+
+
+def _count(site: Site, name: str = "holder") -> int:
+    return int(site.machine.execute(f"docker exec {name} cat /tmp/n")[1].strip() or 0)
+
+
+def _down_and_up(site: Site, meanwhile: str) -> int:
+    """Checkpoint, something that happens, restore; returns how far it had counted."""
+    site.machine.succeed("guardianctl checkpoint holder")
+    site.machine.succeed(meanwhile)
+    site.machine.execute("guardianctl restore holder")
+    return _count(site)
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "why"),
+    [
+        (f"printf ghijkl >{VOLUME}/open", "was written to"),
+        (f"printf longer-than-before >{VOLUME}/open", "had 6 bytes and has 18"),
+        (f"rm {VOLUME}/open", "is gone"),
+        (
+            f"cp -p {VOLUME}/open {VOLUME}/copy; mv {VOLUME}/copy {VOLUME}/open",
+            "is another file of the same size and time",
+        ),
+    ],
+    ids=["content", "length", "gone", "replaced"],
+)
+def test_an_open_file_that_changed_costs_the_memory(site: Site, meanwhile: str, why: str) -> None:
+    _start(site)
+    _down_and_up(site, meanwhile)
+    assert site.outcome("holder") == "cold"
+    assert site.reason("holder") == f"/data/open, which it has open or mapped, {why}"
+    states = site.machine.succeed("guardianctl checkpoints holder")
+    assert "orphaned" in states, "the checkpoint is kept, with a name"
+    assert not site.machine.succeed("ls /run/guardian/holds").split()
+
+
+def test_another_file_of_the_volume_does_not(site: Site) -> None:
+    _start(site)
+    reached = _down_and_up(site, f"printf 'by somebody else' >{VOLUME}/other; touch {VOLUME}/new")
+    assert site.outcome("holder") == "resumed"
+    assert reached > 3
+
+
+def test_any_file_of_a_volume_does_where_its_owner_says_so(site: Site) -> None:
+    _start(site, "-l guardian.stale=volume")
+    reached = _down_and_up(site, "true")
+    assert site.outcome("holder") == "resumed"
+    assert reached > 3
+    _down_and_up(site, f"printf 'by somebody else' >{VOLUME}/other")
+    assert site.outcome("holder") == "cold"
+    assert site.reason("holder") == f"its volume /data changed: {VOLUME}/other (guardian.stale=volume)"
+
+
+def test_nothing_does_where_its_owner_says_so(site: Site) -> None:
+    _start(site, "-l guardian.stale=never")
+    reached = _down_and_up(site, f"printf ghijkl >{VOLUME}/open")
+    assert site.outcome("holder") == "resumed"
+    assert reached > 3
+
+
+def test_a_file_of_the_layer_that_docker_cp_replaced(site: Site) -> None:
+    _start(site, files="/etc/issue")
+    before = site.machine.succeed("docker exec holder cat /etc/issue")
+    site.machine.write("/root/issue", before.swapcase())
+    _down_and_up(site, "docker cp /root/issue holder:/etc/issue")
+    assert site.outcome("holder") == "cold"
+    assert site.reason("holder").startswith("/etc/issue, which it has open or mapped, ")
+
+
+def test_two_that_write_to_one_open_file_are_looked_at_before_either_runs(site: Site) -> None:
+    """The one that comes back first writes at once: that is no reason against the other.
+
+    In place: CRIU itself refuses a file of another size (files-reg.c, validate_file), whoever has written to it.
+    """
+    site.machine.write(
+        "/root/both.py",
+        HOLD.replace("n += 1\n", 'n += 1; kept[0].seek(0); kept[0].write("x"); kept[0].flush()\n'),
+    )
+    site.machine.succeed("docker volume create data")
+    site.machine.succeed(f"printf abcdef >{VOLUME}/open")
+    for name in ("holder", "second"):
+        site.run(name, "python3 /both.py /data/open", "-v data:/data -v /root/both.py:/both.py:ro")
+        site.wait_for(lambda name=name: _count(site, name) > 3)  # type: ignore[misc]
+    site.restart_docker()
+    for name in ("holder", "second"):
+        assert site.outcome(name) == "resumed", site.reason(name)
