@@ -40,7 +40,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from guardian.host import durable, encryption, erasure, numbering
+from guardian.host import durable, encryption, erasure, mounts, numbering
 from guardian.host.record import Record
 from guardian.model.container import is_container_id
 from guardian.model.errors import BadInput, StoreError
@@ -208,8 +208,7 @@ class Checkpoint:
 
     def is_undecided(self) -> bool:
         """Whether there is no verdict; raises OSError where that cannot be seen."""
-        place = self._decision() or self.marks_folder / "verdict"
-        return place.name not in os.listdir(place.parent)
+        return "verdict" not in os.listdir((self._decision() or self.marks_folder / "verdict").parent)
 
     def _link(self, verdict: Verdict, place: Path) -> Verdict:
         with contextlib.suppress(FileExistsError):
@@ -397,4 +396,5 @@ def _lines(path: Path) -> dict[str, str]:
 
 def remove(checkpoint: Checkpoint) -> None:
     """Delete a checkpoint that is not needed."""
+    mounts.detach_work(checkpoint.folder)
     erasure.put_aside(checkpoint.folder, checkpoint.folder.parent.parent)

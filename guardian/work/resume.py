@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from guardian.host import connections, criu_config, docker_daemon, facts, gate, manifest, proc, runc
+from guardian.host import connections, criu_config, docker_daemon, facts, gate, manifest, mounts, proc, runc
 from guardian.host.cgroup import Cgroup
 from guardian.host.docker_engine import Engine
 from guardian.host.ledger import Checkpoint
@@ -174,6 +174,7 @@ class Resume:
         if self._checkpoint.intact() or runc.state(self.container.id) is None:  # else it may run
             Cgroup(Path(self._record.cgroup)).kill(limit=_KILL_LIMIT)
             runc.forget(self.container.id)
+        mounts.detach_work(self._checkpoint.folder)
 
     def _waits_for_another_engine(self) -> bool:
         """dockerd went away and nothing has run: hold and ledger stay, the next dockerd's restore takes it up."""

@@ -9,7 +9,7 @@ import contextlib
 import logging
 from pathlib import Path
 
-from guardian.host import facts, fence, gate, netns, paths, runc, tcp_repair
+from guardian.host import facts, fence, gate, mounts, netns, paths, runc, tcp_repair
 from guardian.host.cgroup import Cgroup
 from guardian.host.command import CommandFailed
 from guardian.host.ledger import Checkpoint
@@ -28,6 +28,7 @@ def settle(
     """Bring a dump to its end; can be repeated. A container that goes on is let go whatever the ledger says."""
     cgroup = Cgroup(known.cgroup if known else Path(checkpoint.record().cgroup))
     script_socket(checkpoint).unlink(missing_ok=True)  # of a worker that was killed
+    mounts.detach_work(checkpoint.folder)
     verdict = checkpoint.verdict() or decide_void(checkpoint)
     if checkpoint.purpose() is Purpose.SNAPSHOT and verdict is Verdict.COMMIT:
         _end_snapshot(checkpoint, known, container)

@@ -161,7 +161,10 @@ class Run:
             time.sleep(_PATIENCE)
             self._helped.append("systemctl restart docker")
             self._host.execute("systemctl restart docker", timeout=_SETTLED_LIMIT)
-        self._settle()
+        if self._strikes is Strike.BROKEN:
+            time.sleep(_PATIENCE)  # what cannot be read stays held until it can be
+        else:
+            self._settle()
         self._host.succeed(f"rm -f /{STORE}/{FILLER} || true")
         if self._strikes in MOUNTED_ANEW:
             self._helped.append("reboot")
