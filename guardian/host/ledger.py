@@ -34,6 +34,7 @@ import errno
 import json
 import logging
 import os
+import re
 import secrets
 import shutil
 import time
@@ -42,6 +43,7 @@ from pathlib import Path
 
 from guardian.host import durable
 from guardian.host.record import Record
+from guardian.model import json_text
 from guardian.model.container import is_container_id
 from guardian.model.errors import BadInput, StoreError
 from guardian.model.outcome import Result
@@ -63,6 +65,8 @@ _PREPARED = "mark"
 """A mark that lies ready: on a full disk it is linked, which needs no block (runtime/commit.c does the same)."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _MOVES = ".moves"
+_MOVE = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""A move's id, and no path that leads anywhere."""
 _CLOSED = "closed"
 ARRIVAL = "arrival"
 """In a checkpoint's folder: how it came here, lines KEY=VALUE. Until it is marked ARRIVED its source may still run."""
@@ -106,7 +110,7 @@ class Checkpoint:
                 hint="install the guardian that wrote it, or release the container with --cold",
             )
         try:
-            return Record.from_json(json.loads((self.folder / "record.json").read_text()))
+            return Record.from_json(json_text.loads((self.folder / "record.json").read_text()))
         except (OSError, ValueError) as error:
             raise BadInput(f"the record of checkpoint {self.id} cannot be read", str(error)) from error
 
@@ -173,12 +177,10 @@ class Checkpoint:
     def note(self, state: State) -> str:
         """The note beside a mark, empty where there is none."""
         try:
-            text = (self.marks_folder / state.value).read_text()
+            text = (self.marks_folder / state.value).read_text(errors="replace")
         except OSError:
             return ""
-        return next(
-            (line.removeprefix("note=") for line in text.splitlines() if line.startswith("note=")), ""
-        )
+        return next((line.removeprefix("note=") for line in text.split("\n") if line.startswith("note=")), "")
 
     def remark(self, text: str) -> None:
         """Keep a sentence that whoever restores it has to say."""
@@ -187,14 +189,18 @@ class Checkpoint:
     def remarks(self) -> list[str]:
         """What `remark` has kept."""
         try:
-            return [printable(line) for line in (self.folder / "remarks").read_text().splitlines()]
+            return [
+                printable(line)
+                for line in (self.folder / "remarks").read_text(errors="replace").split("\n")
+                if line
+            ]
         except OSError:
             return []
 
     def origin(self) -> str:
         """The id of the checkpoint whose archive was imported; empty where it was taken here."""
         try:
-            return (self.folder / "origin").read_text().strip()
+            return printable((self.folder / "origin").read_text(errors="replace").strip())
         except OSError:
             return ""
 
@@ -215,12 +221,12 @@ class Checkpoint:
     def _decision(self) -> Path | None:
         """Where the verdict of its move is; None where it does not depart."""
         move = _lines(self.marks_folder / DEPARTING).get("move", "")
-        return self.folder.parent.parent / _MOVES / move / "verdict" if move else None
+        return self.folder.parent.parent / _MOVES / move / "verdict" if _MOVE.fullmatch(move) else None
 
     def depart(self, move: str, host: str) -> Path:
         """Have its commit give the container to another host; returns where the verdict of the move will be."""
         decision = self.folder.parent.parent / _MOVES / move / "verdict"
-        decision.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        durable.private_folder(decision.parent)
         durable.sync_folder(decision.parent.parent)
         durable.write(
             self.marks_folder / DEPARTING, f"format={FORMAT}\nmove={move}\nhost={printable(host)}\n"
@@ -266,7 +272,7 @@ class Checkpoint:
     def result(self) -> Result | None:
         """What became of it, None where that is not known yet."""
         try:
-            return Result.from_json(json.loads((self.folder / "result.json").read_text()))
+            return Result.from_json(json_text.loads((self.folder / "result.json").read_text()))
         except (OSError, ValueError, BadInput):
             return None
 
@@ -295,7 +301,7 @@ class Ledger:
         folder = self.store / record.container.id / name
         try:
             for part in (folder / "ledger", folder / "img", folder / "work"):
-                part.mkdir(mode=0o700, parents=True, exist_ok=True)
+                durable.private_folder(part)
             record = dataclasses.replace(record, number=_next_number(folder.parent))
             for word in Verdict:
                 durable.write(folder / f"word.{word.value}", f"{word.value}\n")
@@ -366,10 +372,10 @@ class Ledger:
 def _lines(path: Path) -> dict[str, str]:
     """The lines KEY=VALUE of a small file; empty where it is not there."""
     try:
-        text = path.read_text()
+        text = path.read_text(errors="replace")
     except OSError:
         return {}
-    return {key: value for key, _, value in (line.partition("=") for line in text.splitlines())}
+    return {key: value for key, _, value in (line.partition("=") for line in text.split("\n"))}
 
 
 def _next_number(folder: Path) -> int:
