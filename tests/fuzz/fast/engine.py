@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz.fast import mutation
+from tests.fuzz.fast.outcome import Rejected
 
 TICK = 0.5
 MOST_TICKS = 3
@@ -82,7 +83,7 @@ class Judge:
             report.hangs += 1
             self._crashed(data, "hang", error)
         except Exception as error:  # noqa: BLE001 - whatever comes out is what is looked for
-            if type(error).__name__ == "Rejected":
+            if isinstance(error, Rejected):
                 outcome = f"rejected: {error}"
                 self._count(outcome, data)
             else:
@@ -95,6 +96,10 @@ class Judge:
         report.inputs += 1
         if report.inputs % _REPORT_EVERY == 0 or report.inputs == self._runs:
             self.write()
+
+    def close(self) -> None:
+        """Look no more at the time."""
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
     def _tick(self, *_: object) -> None:
         self._ticks += 1

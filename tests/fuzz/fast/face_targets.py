@@ -20,7 +20,8 @@ from guardian.faces.incoming import Incoming
 from guardian.faces.jobs import Call
 from guardian.faces.worker_client import Answer, WorkerUnavailable
 from guardian.faces.worker_errand import request_of
-from tests.fuzz.fast.target import DEEP, JSON_WORDS, Rejected, Target, coded, loaded, refusing
+from tests.fuzz.fast.outcome import Rejected
+from tests.fuzz.fast.target import DEEP, JSON_WORDS, Target, coded, loaded, refusing
 
 _FILE = os.memfd_create("beside")
 

@@ -30,8 +30,9 @@ from guardian.model.config import defaults
 from guardian.model.states import State, Verdict
 from guardian.work import checkpoints as known_checkpoints
 from guardian.work import retention, staleness
+from tests.fuzz.fast.outcome import Rejected
 from tests.fuzz.fast.plain_targets import CONNECTIONS, FULL, HELD, RECORD
-from tests.fuzz.fast.target import DEEP, JSON_WORDS, Rejected, Target, coded, refusing, scratch
+from tests.fuzz.fast.target import DEEP, JSON_WORDS, Target, coded, refusing, scratch
 from tests.unit.samples import id_of
 
 ID = id_of("web")

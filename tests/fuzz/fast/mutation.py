@@ -60,7 +60,7 @@ def _changed(value: Any, random_: random.Random) -> Any:
     container, key = random_.choice(places)
     kind = random_.randrange(7)
     if kind <= 1:
-        container[key] = random_.choice(_STRANGE)
+        container[key] = copy.deepcopy(random_.choice(_STRANGE))
     elif kind == 2 and container is not holder:
         del container[key]
     elif kind == 3:

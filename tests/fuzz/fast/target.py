@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from guardian.model.errors import GuardianError
+from tests.fuzz.fast.outcome import Rejected
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,10 +32,6 @@ class Target:
     tree: bool = False
     longest: int = 2048
     share: float = 1.0
-
-
-class Rejected(Exception):
-    """The input was refused as documented; says how."""
 
 
 @contextlib.contextmanager
