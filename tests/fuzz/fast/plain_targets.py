@@ -292,7 +292,7 @@ TARGETS = (
         longest=300,
     ),
     Target("record", _record, (coded(RECORD.to_json()),), JSON_WORDS, tree=True, longest=3000),
-    Target("facts", _facts, (coded(FULL.to_json()),), JSON_WORDS, tree=True),
+    Target("container-facts", _facts, (coded(FULL.to_json()),), JSON_WORDS, tree=True),
     Target(
         "result",
         _result,
