@@ -43,6 +43,11 @@ unit: ## unit tests, in seconds
 images: ## the readers of CRIU's images, on images made on the spot
 	venv=$(VENV); $$venv/bin/pytest -q --durations=3 tests/images
 
+.PHONY: fuzz
+fuzz: ## a million inputs into everything small that parses, C too, guided by atheris: an hour (RUNS=, SEED=, TARGETS=)
+	tests/need.sh 'gcc=gcc libc6-dev' $(NFTABLES)
+	venv=$(VENV); PYTHONPATH=$$(tests/fuzz/atheris.sh) $$venv/bin/python -m tests.fuzz.fast
+
 .PHONY: fuzz-archives
 fuzz-archives: ## archives damaged or made to harm, 100,000 of them, into an import (ROUNDS=, SEED=, JOBS=)
 	tests/need.sh zstd=zstd

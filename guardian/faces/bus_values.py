@@ -93,10 +93,17 @@ def _value(value: Any, type_: str) -> Any:
         case "as":
             return [text(item) for item in value or ()]
         case "d":
-            return float(value)
+            return _number(value)
         case "a{sv}":
             return {} if value is None else _dictionary(value, _RESULT)
     return value
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError("a number is too large") from error
 
 
 def text(value: object) -> str:

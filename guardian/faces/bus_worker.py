@@ -62,7 +62,7 @@ class Conversation:
             line = await self._reader.readline()
             if line:
                 return worker_client.answer(line.decode())
-        except (OSError, ValueError, LookupError, TypeError) as error:
+        except (OSError, ValueError) as error:
             raise _silent(error) from error
         raise WorkerUnavailable(
             "the worker ended before the work was done",

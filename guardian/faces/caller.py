@@ -12,6 +12,7 @@ from typing import Any
 
 from guardian.faces.incoming import Incoming
 from guardian.faces.jobs import Status
+from guardian.model import json_text
 from guardian.model.errors import BadInput, GuardianError
 from guardian.model.wording import printable
 
@@ -76,7 +77,7 @@ class Caller:
         if not self._incoming.ready(limit):
             return {}
         try:
-            found = json.loads(self._incoming.readline())
+            found = json_text.loads(self._incoming.readline())
         except (OSError, ValueError, BadInput):
             return {}
         return found if isinstance(found, dict) else {}

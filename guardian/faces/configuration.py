@@ -13,9 +13,18 @@ from guardian.model.errors import BadInput
 def load_config(path: Path = paths.CONFIGURATION) -> Config:
     """The configuration in force; raises BadInput. A file that is not there is the default."""
     try:
-        data = tomllib.loads(path.read_text())
+        return parsed(path.read_bytes(), source=str(path))
     except FileNotFoundError:
-        data = {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return from_mapping({}, source=str(path))
+    except OSError as error:
         raise BadInput(f"{path} does not parse", str(error)) from error
-    return from_mapping(data, source=str(path))
+
+
+def parsed(text: bytes, *, source: str) -> Config:
+    """The configuration in a file's content; raises BadInput that names `source`."""
+    try:
+        # tomllib goes one deeper for each bracket.
+        data = tomllib.loads(text.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        raise BadInput(f"{source} does not parse", str(error)) from error
+    return from_mapping(data, source=source)

@@ -19,10 +19,10 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import json
 import re
 from typing import Any
 
+from guardian.model import json_text
 from guardian.model.connections import address
 from guardian.model.errors import BadInput
 from guardian.model.outcome import Outcome, Result
@@ -96,7 +96,7 @@ class Request:
 def parse(text: str) -> Request:
     """The request in one line; raises BadInput."""
     try:
-        data: Any = json.loads(text)
+        data: Any = json_text.loads(text)
         names = data.get("containers", [])
         if not isinstance(names, list) or not all(isinstance(item, str) and item for item in names):
             raise BadInput("the request does not parse", "containers must be a list of names")
@@ -114,7 +114,7 @@ def parse(text: str) -> Request:
             call = Call.SNAPSHOT
         move = _move(data["move"]) if call is Call.DEPART else _NO_MOVE
         return Request(call, tuple(names), note=note, move=move, errand=data.get("errand"), **flags)
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, OverflowError) as error:
         raise BadInput("the request does not parse", str(error)) from error
 
 

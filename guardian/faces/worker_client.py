@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from guardian.faces.jobs import Call, Move, Status
 from guardian.host import paths
+from guardian.model import json_text
 from guardian.model.errors import GuardianError
 
 _PATIENCE = 5.0
@@ -59,18 +60,24 @@ def request(
 
 
 def answer(line: str) -> Answer | str | None:
-    """What a line of the worker's says: a line of progress, the end, or (None) that the call is accepted."""
-    data = json.loads(line)
-    if "say" in data:
-        return str(data["say"])
-    if "done" not in data:
-        return None
-    error = data.get("error")
-    return Answer(
-        Status(data["done"]),
-        list(data["results"]),
-        None if error is None else (str(error["name"]), str(error["text"])),
-    )
+    """What a line of the worker's says: a line of progress, the end, or (None) that the call is accepted.
+
+    Raises ValueError for what no worker says.
+    """
+    data = json_text.loads(line)
+    try:
+        if "say" in data:
+            return str(data["say"])
+        if "done" not in data:
+            return None
+        error = data.get("error")
+        return Answer(
+            Status(data["done"]),
+            [dict(result) for result in data["results"]],
+            None if error is None else (str(error["name"]), str(error["text"])),
+        )
+    except (LookupError, TypeError, AttributeError) as problem:
+        raise ValueError(f"the worker said what is not understood: {problem!r:.200}") from problem
 
 
 def _connect(connection: socket.socket) -> None:
@@ -121,7 +128,10 @@ class Conversation:
                 raise WorkerUnavailable("the worker is gone")
             self._waiting += got
         line, _, self._waiting = self._waiting.partition(b"\n")
-        return dict(json.loads(line))
+        try:
+            return dict(json_text.loads(line))
+        except (ValueError, TypeError) as error:
+            raise WorkerUnavailable("the worker said what is not understood", f"{error!s:.200}") from error
 
     def close(self) -> None:
         """Hang up."""

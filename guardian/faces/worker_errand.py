@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import fcntl
-import json
 import os
 import pwd
 import stat
@@ -19,6 +18,7 @@ from guardian.faces.errands import Errand
 from guardian.faces.incoming import Incoming
 from guardian.faces.jobs import Call, Request, Status, parse
 from guardian.host.command import CommandFailed
+from guardian.model import json_text
 from guardian.model.errors import BadInput, GuardianError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.wording import printable
@@ -144,7 +144,7 @@ def _hand_on(pipe: IO[str], last: list[str], say: Say) -> None:
 def outcome(call: Call, ended: _Ended) -> tuple[Status, list[Result], GuardianError | None]:
     """What the end of guardianctl is as the end of a job."""
     try:
-        facts = json.loads(ended.output or "{}")
+        facts = json_text.loads(ended.output or "{}")
         results = _results(call, facts, ended.seconds)
         error = _error(facts)
     except (ValueError, LookupError, TypeError, AttributeError, GuardianError) as problem:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tarfile
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 from guardian.host import tar_reader
 from guardian.host.tar_reader import BadArchive, Member, Readable
+from guardian.model import json_text
 from guardian.model.archive import (
     FOLDERS,
     IMAGE,
@@ -95,8 +95,8 @@ def read_json(path: Path) -> Any:
     try:
         if path.stat().st_size > MOST_SMALL:
             raise BadInput(f"{path.name} is too large")
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        return json_text.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise BadInput(f"{path.name} does not parse", f"{error!s:.200}") from error
 
 
@@ -132,8 +132,8 @@ def image_tags(folder: Path, manifest: Manifest) -> set[str]:
         if member.info.size > MOST_SMALL:
             raise BadArchive("the image's description is too large")
         try:
-            tags |= set(_tags(json.loads(b"".join(member.chunks())), 0))
-        except (ValueError, RecursionError) as error:
+            tags |= set(_tags(json_text.loads(b"".join(member.chunks())), 0))
+        except ValueError as error:
             raise BadArchive("the image's description does not parse", f"{error!s:.200}") from error
     return tags
 

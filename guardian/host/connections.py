@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from guardian.host import durable, gate
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import CommandFailed, run
-from guardian.host.ledger import Checkpoint
+from guardian.model import json_text
 from guardian.model.connections import (
     Address,
     Connection,
@@ -97,10 +98,10 @@ def keep_problem(checkpoint: Checkpoint, problem: str) -> None:
 def kept(checkpoint: Checkpoint) -> tuple[Connection, ...]:
     """The record of the connections, empty where there is none; raises BadInput where it does not parse."""
     try:
-        found, problem = parsed(json.loads((checkpoint.folder / _RECORD).read_text()))
+        found, problem = parsed(json_text.loads((checkpoint.folder / _RECORD).read_text()))
     except FileNotFoundError:
         return ()
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise BadInput("the record of its connections does not parse", str(error)) from error
     if problem:
         raise BadInput("they could not be looked at", problem)
@@ -110,9 +111,9 @@ def kept(checkpoint: Checkpoint) -> tuple[Connection, ...]:
 def moving(checkpoint: Checkpoint) -> frozenset[Address]:
     """The addresses of its old host that moved along with a checkpoint; those that do not parse do not."""
     try:
-        data = json.loads((checkpoint.folder / _RECORD).read_text())
+        data = json_text.loads((checkpoint.folder / _RECORD).read_text())
         return frozenset(_parsed(str(item) for item in data.get("moving") or ()))
-    except (OSError, ValueError, RecursionError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError):
         return frozenset()
 
 
@@ -171,7 +172,7 @@ def _conntrack(version: int) -> str:
 
 
 def _host_addresses() -> frozenset[Address]:
-    shown = json.loads(run(["ip", "-json", "address"], limit=_LIMIT).output)
+    shown = json_text.loads(run(["ip", "-json", "address"], limit=_LIMIT).output)
     return frozenset(_parsed(info.get("local", "") for link in shown for info in link.get("addr_info") or []))
 
 

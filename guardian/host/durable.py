@@ -22,6 +22,17 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def private_folder(path: Path) -> None:
+    """Make a folder and those above it that are missing, each root's alone (0700); raises OSError.
+
+    Path.mkdir gives its mode to the last one only.
+    """
+    if not path.is_dir():
+        private_folder(path.parent)
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+
+
 def write(path: Path, text: str) -> None:
     """Replace a file as a whole (mode 0600); raises OSError with nothing changed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from guardian.host import gate, paths
+from guardian.model import json_text
 from guardian.model.container import Container
 from guardian.model.errors import BadInput
 
@@ -24,7 +25,7 @@ def kept() -> list[Container]:
     found = []
     for name in gate.names(paths.FACTS):
         try:
-            found.append(Container.from_json(json.loads((paths.FACTS / name).read_text())))
+            found.append(Container.from_json(json_text.loads((paths.FACTS / name).read_text())))
         except (OSError, ValueError, BadInput):
             continue
     return found

@@ -36,7 +36,7 @@ def put_up(container_id: str, flows: Iterable[Flow], *, seconds: float) -> None:
     )
     text = f"format={FORMAT}\nuntil={int(time.time() + seconds)}\n{''.join(lines)}"
     try:
-        paths.FENCE.mkdir(mode=0o700, parents=True, exist_ok=True)
+        durable.private_folder(paths.FENCE)
         durable.write(paths.FENCE / container_id, text)
     except OSError as error:
         raise FenceFailed("the fence cannot be written", str(error)) from error

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from guardian.host.tree import Write
+from guardian.model import json_text
 from guardian.model.errors import BadInput, GuardianError
 
 MOST_MESSAGE = 64 << 20
@@ -158,8 +159,8 @@ class Input:
         if kind != b"J" or size > MOST_MESSAGE:
             raise BadInput("the other host says what is not understood", f"{kind!r}, {size} bytes")
         try:
-            found = json.loads(self._exactly(size))
-        except (ValueError, RecursionError) as error:
+            found = json_text.loads(self._exactly(size))
+        except ValueError as error:
             raise BadInput("the other host says what is not understood", f"{error!s:.100}") from error
         if not isinstance(found, dict):
             raise BadInput("the other host says what is not understood", "no object")

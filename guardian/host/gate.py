@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-from guardian.host import fence, paths, proc
+from guardian.host import durable, fence, paths, proc
 from guardian.model.states import FORMAT
 
 _FOLDERS = (paths.HOLDS, paths.TICKETS, paths.HOLDERS, paths.FROZEN, paths.FACTS, paths.DUMPS, paths.RESTORES)
@@ -39,7 +39,7 @@ class Ticket:
 def make_folders() -> None:
     """Make /run/guardian, root's alone."""
     for folder in _FOLDERS:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        durable.private_folder(folder)
     os.chmod(paths.RUN, 0o700)
 
 
@@ -116,7 +116,7 @@ def give(ticket: Ticket) -> None:
 def restore_folder(container_id: str) -> Path:
     """Where what one restore needs beside its checkpoint is put, and CRIU's log where the disk is full."""
     folder = paths.RESTORES / container_id
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    durable.private_folder(folder)
     return folder
 
 
@@ -158,7 +158,7 @@ def restored(container_id: str) -> bool:
 def restoring_from(container_id: str) -> Path | None:
     """The checkpoint that the container's holder restores or has restored; None where it has no holder."""
     try:
-        lines = (paths.HOLDERS / container_id / "ticket").read_text().splitlines()
+        lines = (paths.HOLDERS / container_id / "ticket").read_text(errors="replace").split("\n")
     except OSError:
         return None
     return next((Path(line[11:]) for line in lines if line.startswith("checkpoint=")), None)
@@ -187,7 +187,7 @@ def frozen() -> dict[str, Path]:
     """The containers that a checkpoint has frozen and nobody has let go since, and the checkpoint of each."""
     found = {}
     for container_id in names(paths.FROZEN):
-        lines = (paths.FROZEN / container_id).read_text().splitlines()
+        lines = (paths.FROZEN / container_id).read_text(errors="replace").split("\n")
         found[container_id] = Path(next((line[11:] for line in lines if line.startswith("checkpoint=")), ""))
     return found
 

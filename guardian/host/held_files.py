@@ -14,13 +14,14 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from guardian.host import mountinfo
 from guardian.host.layer import LINK_REMAP, Layer
 from guardian.model.container import Container
 from guardian.model.held_files import LASTING_INODES, HeldFile, Place, place_of, watched
 
 _GONE = (FileNotFoundError, ProcessLookupError)
 _DELETED = " (deleted)"
-_MAPPING = re.compile(r"[0-9a-f]+-[0-9a-f]+ (\S+) \S+ (\S+) ([0-9]+) +(/.*)")
+_MAPPING = re.compile(r"[0-9a-f]+-[0-9a-f]+ (\S+) \S+ (\S+) ([0-9]+) +(/.*)", re.DOTALL)
 _OVERLAY = "overlay"
 _ELF = struct.Struct("<16sHHIQQQIHHH")
 _PROGRAM = struct.Struct("<IIQQQQQQ")
@@ -59,17 +60,7 @@ def _held(place: Place, seen: os.stat_result, *, inode: bool, build_id: str) -> 
 
 def _kinds(pid: int) -> dict[str, str]:
     """The mountpoints that a process sees, with the kind of file system; the last one on a place is what is seen."""
-    found = {"/": _OVERLAY}
-    for line in Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape").splitlines():
-        before, _, after = line.partition(" - ")
-        fields = before.split(" ")
-        if len(fields) > 4 and after:
-            found[_plain(fields[4])] = after.split(" ")[0]
-    return found
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), text)
+    return {"/": _OVERLAY} | {mount.place: mount.kind for mount in mountinfo.of(pid)}
 
 
 def _mountpoint(path: str, kinds: Mapping[str, str]) -> str:
@@ -94,7 +85,7 @@ def _open(pid: int) -> Iterator[_Seen]:
 def _mapped(pid: int) -> Iterator[_Seen]:
     """One mapping of each file, an executable one where there is one."""
     found: dict[tuple[str, str], _Seen] = {}
-    for line in Path(f"/proc/{pid}/maps").read_text(errors="surrogateescape").splitlines():
+    for line in Path(f"/proc/{pid}/maps").read_bytes().decode(errors="surrogateescape").split("\n"):
         match = _MAPPING.fullmatch(line)
         if match is None or match[3] == "0" or match[4].endswith(_DELETED):
             continue
@@ -118,15 +109,17 @@ def _build_id_of(path: str) -> str:
 
 
 def _build_id(descriptor: int) -> str:
+    """The file may be any: what its headers say of places is looked at only within it."""
+    size_of_file = os.fstat(descriptor).st_size
     head = os.pread(descriptor, _ELF.size, 0)
     if len(head) < _ELF.size or head[:6] != b"\x7fELF\x02\x01":
         return ""
     at, size, count = (_ELF.unpack(head)[place] for place in (5, 9, 10))
-    if size != _PROGRAM.size:
+    if size != _PROGRAM.size or at >= size_of_file:
         return ""
     table = os.pread(descriptor, size * min(count, _MOST_HEADERS), at)
     for kind, _, offset, _, _, length, _, _ in _PROGRAM.iter_unpack(table[: len(table) // size * size]):
-        if kind == _PT_NOTE:
+        if kind == _PT_NOTE and offset < size_of_file:
             found = _in_notes(os.pread(descriptor, min(length, _MOST_NOTES), offset))
             if found:
                 return found

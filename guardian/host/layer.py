@@ -14,8 +14,9 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from guardian.host import tree
+from guardian.host import mountinfo, tree
 from guardian.host.tree import Node, TreeError
+from guardian.model import json_text
 from guardian.model.container import Container
 
 DIFF = "rootfs-diff.tar"
@@ -67,7 +68,7 @@ def parse(options: str, known: str = "") -> Layer | None:
             lower += [_plain(item) for item in re.split(r"(?<!\\):", value)]
         elif key == "lowerdir+":
             lower.append(_plain(value))
-    if not upper.startswith("/"):
+    if not upper.startswith("/") or not upper.strip("/"):
         return None
     above = Path(upper).parents
     base = above[1] if len(above) > 1 else above[0]
@@ -81,16 +82,11 @@ def _plain(value: str) -> str:
 def of_process(pid: int, known: str) -> Layer | None:
     """The layer under a running process's root; None where that is no overlay."""
     try:
-        lines = Path(f"/proc/{pid}/mountinfo").read_text(errors="surrogateescape").splitlines()
+        mounts = mountinfo.of(pid)
     except OSError:
         return None
-    for line in lines:
-        before, _, after = line.partition(" - ")
-        fields, words = before.split(" "), after.split(" ")
-        if len(fields) > 4 and fields[4] == "/" and len(words) > 2 and words[0] == "overlay":
-            octal = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), words[2])
-            return parse(octal, known)
-    return None
+    found = next((mount for mount in mounts if mount.place == "/" and mount.kind == "overlay"), None)
+    return None if found is None else parse(found.options, known)
 
 
 def note(folder: Path, pid: int, container: Container) -> None:
@@ -103,7 +99,7 @@ def note(folder: Path, pid: int, container: Container) -> None:
 def noted(folder: Path) -> Layer | None:
     """What `note` has kept."""
     try:
-        return Layer.from_json(json.loads((folder / PLACE).read_text()))
+        return Layer.from_json(json_text.loads((folder / PLACE).read_text()))
     except (OSError, ValueError):
         return None
 

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from guardian.host import durable
-from guardian.host.ledger import Checkpoint
+from guardian.host.checkpoint import Checkpoint
+from guardian.model import json_text
 from guardian.model.errors import GuardianError, StoreError
 
 FORMAT = 1
@@ -88,7 +89,7 @@ def verify(checkpoint: Checkpoint, *, below: str = "") -> int:
 
 def _read(checkpoint: Checkpoint) -> Mapping[str, tuple[int, str]]:
     try:
-        data = json.loads((checkpoint.folder / _FILE).read_text())
+        data = json_text.loads((checkpoint.folder / _FILE).read_text())
         if data["format"] != FORMAT:
             raise StoreError(f"the manifest has format {data['format']}", "this guardian does not know it")
         return {str(name): (int(item["size"]), str(item["sha256"])) for name, item in data["files"].items()}

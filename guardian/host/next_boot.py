@@ -17,7 +17,7 @@ REASON = "guardianctl next-boot cold asked for it"
 
 def set_cold(names: Collection[str]) -> None:
     """Have containers (by id, or ALL) start cold at the next boot; raises OSError."""
-    paths.NEXT_BOOT.mkdir(mode=0o700, parents=True, exist_ok=True)
+    durable.private_folder(paths.NEXT_BOOT)
     durable.sync_folder(paths.NEXT_BOOT.parent)
     for name in names:
         durable.write(paths.NEXT_BOOT / name, f"format={FORMAT}\nboot={proc.boot_id()}\n")

@@ -28,6 +28,11 @@ def stat(pid: int) -> Stat | None:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
+    return parsed(text)
+
+
+def parsed(text: str) -> Stat:
+    """The text of /proc/PID/stat; the name may hold anything, brackets and line ends too."""
     name = text[text.index("(") + 1 : text.rindex(")")]
     fields = text[text.rindex(")") + 2 :].split()
     # fields[0] is field 3 of proc(5).

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import json
 import os
 import shutil
 import signal
@@ -16,8 +15,11 @@ from typing import Any
 from guardian.host import containerd, paths, proc
 from guardian.host.cgroup import Cgroup
 from guardian.host.command import CommandFailed, run
+from guardian.model import json_text
 
 USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_MOST_PID = 1 << 22
+"""PID_MAX_LIMIT of a 64-bit kernel (include/linux/threads.h)."""
 _MINIMUM_CRIU = (3, 19)
 """Before it, action scripts from a configuration file are ignored under runc."""
 
@@ -43,30 +45,45 @@ def binary() -> str:
 
 
 def state(container_id: str) -> RuncContainer | None:
-    """runc's view of a container, None where runc does not know it or its init is gone."""
+    """runc's view of a container, None where runc does not know it or its init is gone.
+
+    Raises CommandFailed for a state file that is not runc's: whether the container runs is not known then.
+    """
     for root in paths.runc_roots():
         try:
-            data = json.loads((root / container_id / "state.json").read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
+            data = json_text.loads((root / container_id / "state.json").read_bytes())
+        except (FileNotFoundError, ValueError):
             continue
-        pid = int(data["init_process_pid"])
-        seen = proc.stat(pid)
-        if seen is None or seen.started != int(data["init_process_start"]):
-            return None
         try:
-            own_network = proc.inode(f"/proc/{pid}/ns/net") != proc.inode("/proc/1/ns/net")
-        except OSError:
-            return None  # it has ended since
-        labels = [label for label in data["config"].get("labels") or [] if label.startswith("bundle=")]
-        return RuncContainer(
-            root=root,
-            pid=pid,
-            cgroup=_cgroup(data),
-            bundle=Path(labels[0].removeprefix("bundle=")) if labels else Path(),
-            network_is_path=_network_path(data) not in ("", f"/proc/{pid}/ns/net"),
-            own_network=own_network,
-        )
+            return _seen(root, data)
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise CommandFailed(
+                f"runc's state of {container_id} is not understood", f"{error!r:.200}"
+            ) from error
     return None
+
+
+def _seen(root: Path, data: Any) -> RuncContainer | None:
+    """What a state file says; None where its init is gone."""
+    pid = int(data["init_process_pid"])
+    if not 0 < pid <= _MOST_PID:
+        raise ValueError(f"{pid} is no process")
+    seen = proc.stat(pid)
+    if seen is None or seen.started != int(data["init_process_start"]):
+        return None
+    try:
+        own_network = proc.inode(f"/proc/{pid}/ns/net") != proc.inode("/proc/1/ns/net")
+    except OSError:
+        return None  # it has ended since
+    labels = [label for label in data["config"].get("labels") or [] if label.startswith("bundle=")]
+    return RuncContainer(
+        root=root,
+        pid=pid,
+        cgroup=_cgroup(data),
+        bundle=Path(labels[0].removeprefix("bundle=")) if labels else Path(),
+        network_is_path=_network_path(data) not in ("", f"/proc/{pid}/ns/net"),
+        own_network=own_network,
+    )
 
 
 def _cgroup(data: dict[str, Any]) -> Path:
@@ -86,9 +103,9 @@ def _network_path(data: dict[str, Any]) -> str:
 def oom_score_adj(bundle: Path) -> int:
     """The value the container was made with; 0 where the bundle does not say."""
     try:
-        config = json.loads((bundle / "config.json").read_text())
+        config = json_text.loads((bundle / "config.json").read_bytes())
         return int(config["process"].get("oomScoreAdj") or 0)
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return 0
 
 

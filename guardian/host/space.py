@@ -30,7 +30,7 @@ def memory_of(container_id: str) -> int:
 def memory_of_process(pid: int) -> int:
     """Bytes that one process adds to an image; raises FileNotFoundError or ProcessLookupError once it is gone."""
     folder = Path(f"/proc/{pid}")
-    status = (folder / "status").read_text(errors="replace")
+    status = (folder / "status").read_bytes().decode(errors="replace")
     # Walks the page tables: only for those that have any.
     shares = _kibibytes(status, "RssShmem:")
     return memory_in(status, (folder / "smaps_rollup").read_text() if shares else "")
@@ -39,6 +39,7 @@ def memory_of_process(pid: int) -> int:
 def memory_in(status: str, rollup: str = "") -> int:
     """What /proc/PID/status, and smaps_rollup for shared memory, say that an image of the process will take at most.
 
+    Raises ValueError and IndexError for what the kernel does not write.
     CRIU writes shared memory once: a hundred postgres processes have their share of it, not each the whole.
     """
     shared = _kibibytes(rollup, "Pss_Shmem:") if rollup else _kibibytes(status, "RssShmem:")
@@ -46,7 +47,7 @@ def memory_in(status: str, rollup: str = "") -> int:
 
 
 def _kibibytes(text: str, *keys: str) -> int:
-    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(keys))
+    return sum(int(line.split()[1]) for line in text.split("\n") if line.startswith(keys))
 
 
 class Room:

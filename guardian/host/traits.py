@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from guardian.host import proc
+from guardian.host import mountinfo, proc
 from guardian.host.command import CommandFailed, run
+from guardian.host.mountinfo import Mounted
 from guardian.host.runc import RuncContainer
 from guardian.host.space import memory_of_process
 from guardian.model.container import Container
@@ -30,11 +31,12 @@ def of(container: Container, known: RuncContainer, pids: Sequence[int]) -> Trait
     """What is seen of a container whose init is `known.pid`; processes that end meanwhile are left out."""
     family = _family(known.pid, pids)
     spaces = _spaces(known.pid)
-    overlay = _overlay(known.pid)
+    mounts = _mounted(known.pid)
+    overlay = _overlay(mounts)
     processes, memory, inodes = [], 0, set()
     for pid in pids:
         with contextlib.suppress(*_GONE):
-            status = Path(f"/proc/{pid}/status").read_text(errors="replace")
+            status = Path(f"/proc/{pid}/status").read_bytes().decode(errors="replace")
             memory += memory_of_process(pid)
             if pid in family:
                 process = _process(pid, status, spaces, overlay)
@@ -42,7 +44,7 @@ def of(container: Container, known: RuncContainer, pids: Sequence[int]) -> Trait
                 inodes |= {
                     item.link[8:-1] for item in process.descriptors if item.link.startswith("socket:[")
                 }
-    fuse, ties = _mounts(known.pid)
+    fuse, ties = mounts_of(mounts)
     return Traits(
         processes=tuple(processes),
         strangers=tuple(
@@ -72,7 +74,7 @@ def _family(init: int, pids: Sequence[int]) -> set[int]:
 
 
 def _process(pid: int, status: str, spaces: dict[str, str], overlay: int) -> Process:
-    fields = dict(line.partition(":\t")[::2] for line in status.splitlines())
+    fields = dict(line.partition(":\t")[::2] for line in status.split("\n"))
     descriptors: list[Descriptor] = []
     ghosts: list[Deleted] = []
     watches = False
@@ -83,7 +85,7 @@ def _process(pid: int, status: str, spaces: dict[str, str], overlay: int) -> Pro
             ghosts += _ghost(f"/proc/{pid}/fd/{entry}", found.link)
             if found.link in ("anon_inode:inotify", "anon_inode:[fanotify]") and overlay:
                 watches = watches or overlay in watched(Path(f"/proc/{pid}/fdinfo/{entry}").read_text())
-    mappings, first_code = mapped(Path(f"/proc/{pid}/maps").read_text(errors="replace"))
+    mappings, first_code = mapped(Path(f"/proc/{pid}/maps").read_bytes().decode(errors="replace"))
     own = _spaces(pid)
     return Process(
         name=fields.get("Name", ""),
@@ -121,14 +123,17 @@ def _ghost(path: str, link: str) -> Iterator[Deleted]:
 
 
 def mapped(text: str) -> tuple[list[Mapping], str]:
-    """The mappings of /proc/PID/maps that can matter, and the access of the first that is executable."""
+    r"""The mappings of /proc/PID/maps that can matter, and the access of the first that is executable.
+
+    Only "\n" ends a line: a file's name may hold whatever else Unicode takes for one.
+    """
     found: dict[Mapping, None] = {}
     first = ""
-    for line in text.splitlines():
-        fields = line.split(maxsplit=5)
+    for line in text.split("\n"):
+        fields = line.split(" ", 5)
         if len(fields) < 5:
             continue
-        path = fields[5] if len(fields) > 5 else ""
+        path = fields[5].lstrip(" ") if len(fields) > 5 else ""
         if "x" in fields[1] and not first and not path.startswith("["):
             first = fields[1]
         if path.startswith(("/", "anon_inode:")) and ("x" in fields[1] or not path.endswith(".so")):
@@ -153,44 +158,34 @@ def _spaces(pid: int) -> dict[str, str]:
     return found
 
 
-def _overlay(pid: int) -> int:
+def _overlay(mounts: Sequence[Mounted]) -> int:
     """The device of the container's root where that is an overlay, else 0."""
-    for line in _mountinfo(pid):
-        head, _, tail = line.partition(" - ")
-        if head.split()[4] == "/" and tail.startswith("overlay "):
-            major, _, minor = head.split()[2].partition(":")
+    for mount in mounts:
+        if mount.place == "/" and mount.kind == "overlay":
+            major, _, minor = mount.device.partition(":")
             return os.makedev(int(major), int(minor))
     return 0
 
 
-def _mounts(pid: int) -> tuple[list[str], dict[str, str]]:
-    return mounts("\n".join(_mountinfo(pid)))
-
-
-def mounts(text: str) -> tuple[list[str], dict[str, str]]:
-    """In the text of mountinfo: where FUSE file systems are, and what ties a mount to others (shared, slave)."""
+def mounts_of(mounts: Sequence[Mounted]) -> tuple[list[str], dict[str, str]]:
+    """Among mounts: where FUSE file systems are, and what ties a mount to others (shared, slave)."""
     fuse, ties = [], {}
-    for line in text.splitlines():
-        head, _, tail = line.partition(" - ")
-        fields = head.split()
-        if len(fields) < 6:
-            continue
-        place = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), fields[4])
-        if tail.split(" ")[0] in ("fuse", "fuseblk") or tail.startswith("fuse."):
-            fuse.append(place)
+    for mount in mounts:
+        if mount.kind in ("fuse", "fuseblk") or mount.kind.startswith("fuse."):
+            fuse.append(mount.place.encode(errors="surrogateescape").decode(errors="replace"))
         words = [
             word
             for word, mark in (("shared", "shared:"), ("slave", "master:"))
-            if any(field.startswith(mark) for field in fields[6:])
+            if any(tie.startswith(mark) for tie in mount.ties)
         ]
         if words:
-            ties[place] = " and ".join(words)
+            ties[mount.place] = " and ".join(words)
     return fuse, ties
 
 
-def _mountinfo(pid: int) -> list[str]:
+def _mounted(pid: int) -> list[Mounted]:
     try:
-        return Path(f"/proc/{pid}/mountinfo").read_text(errors="replace").splitlines()
+        return mountinfo.of(pid)
     except OSError:
         return []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import shutil
 import stat
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from guardian.host import tree
 from guardian.host.tar_reader import BadArchive, Member, Readable, inside, members
+from guardian.model import json_text
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _XATTRS = ("user.", "trusted.", "security.capability", "system.posix_acl_")
@@ -224,8 +224,8 @@ def _modified(info: tarfile.TarInfo) -> int:
 def deleted_in(data: bytes) -> list[str]:
     """The paths in `deleted.files`; raises BadArchive."""
     try:
-        paths = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        paths = json_text.loads(data)
+    except ValueError as error:
         raise BadArchive("the list of deleted files does not parse", f"{error!s:.100}") from error
     if not isinstance(paths, list) or len(paths) > _MOST_DELETED:
         raise BadArchive("the list of deleted files does not parse")

@@ -23,6 +23,12 @@ class Place:
     destination: str
     path: str
 
+    def __post_init__(self) -> None:
+        """Raise ValueError for what the kernel never says of an open file."""
+        if "\0" in self.path or ".." in self.path.split("/"):
+            raise ValueError("a file's path leads nowhere")
+        self.path.encode("latin-1")
+
     def __str__(self) -> str:
         shown = self.path.encode("latin-1", "replace").decode("utf-8", "replace")
         return f"{self.destination}/{shown}" if self.path else self.destination

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
+from guardian.model import json_text
 from guardian.model.wording import listed, quoted, suggestion
 
 PREFIX = "guardian."
@@ -299,8 +299,8 @@ def _command(label: str, own: Mapping[str, str], problems: list[str]) -> tuple[s
     if not value.startswith("["):
         return ("/bin/sh", "-c", value) if value else ()
     try:
-        words = json.loads(value)
-    except (ValueError, RecursionError):
+        words = json_text.loads(value)
+    except ValueError:
         words = None
     if (
         isinstance(words, list)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any, ClassVar
 
 from guardian.model.container import is_container_id
@@ -54,6 +53,8 @@ Outcome.MOVED = Outcome("moved")
 Outcome.EXPORTED = Outcome("exported")
 Outcome.IMPORTED = Outcome("imported")
 
+_LONGEST = 1e12
+"""Seconds that a result may say: a number that is larger is none."""
 _NEED_A_REASON = frozenset({Outcome.COLD, Outcome.STOPPED, Outcome.FAILED, Outcome.SKIPPED})
 
 
@@ -97,7 +98,7 @@ class Result:
             if not isinstance(value, str):
                 raise BadInput("a result does not parse", f"{name} is {quoted(value)}, not a string")
         seconds = data.get("seconds")
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < math.inf:
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= _LONGEST:
             raise BadInput("a result does not parse", f"seconds is {quoted(seconds)}, not a number from 0")
         if not is_container_id(data["container_id"]):
             raise BadInput("a result does not parse", f"{quoted(data['container_id'])} is not a container id")

@@ -27,7 +27,7 @@ class ProcessStatus:
 
 def parse(text: str) -> ProcessStatus:
     """The status in the text of /proc/PID/status; raises ValueError where it has no capabilities."""
-    fields = {key: value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+    fields = {key: value.strip() for key, _, value in (line.partition(":") for line in text.split("\n"))}
     if "CapEff" not in fields:
         raise ValueError("no capabilities are said")
     mask = int(fields["CapEff"], 16)

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -156,7 +157,8 @@ long number_of(const char *text, const char *key, long fallback)
 	if (value_of(text, key, value, sizeof value) < 0 || !*value)
 		return fallback;
 	number = strtol(value, &end, 10);
-	return *end || number < 0 ? fallback : number;
+	/* Seconds become milliseconds. */
+	return *end || number < 0 || number > LONG_MAX / 1000 ? fallback : number;
 }
 
 long long monotonic_ms(void)

@@ -30,7 +30,7 @@ int sync_dir(const char *dir);
 /* value_of copies the value of the line "key=value" in text; returns 0, or -1 where there is none. */
 int value_of(const char *text, const char *key, char *out, size_t size);
 
-/* number_of is value_of for a number of at least 0; `fallback` where there is none. */
+/* number_of is value_of for a number of at least 0 of which a thousand fit into a long; `fallback` where there is none. */
 long number_of(const char *text, const char *key, long fallback);
 
 /* wait_for waits for a child; returns 0 where it ended with status 0, -1 where not or where `child` is none. */

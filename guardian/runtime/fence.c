@@ -69,7 +69,9 @@ static void add_file(FILE *commands, const char *name)
 		if (!strncmp(line, "format=", 7)) {
 			format = atoi(line + 7);
 		} else if (!strncmp(line, "until=", 6)) {
-			left = strtol(line + 6, NULL, 10) - (long)time(NULL);
+			long until = strtol(line + 6, NULL, 10), now = (long)time(NULL);
+
+			left = until > now ? until - now : 0;
 		} else if (format == FORMAT && left > 0 &&
 		           sscanf(line, "%3s %63s %ld %63s %ld", family, source, &source_port, target, &target_port) == 5 &&
 		           valid(family, source, source_port, target, target_port)) {

@@ -36,7 +36,7 @@ fi
 
 # refuse MESSAGE: the form in which containerd reads a runtime's error (go-runc, getLastRuntimeError).
 refuse() {
-    case $1 in *[\\\"]*) set -- 'guardian: refused' ;; esac
+    case $1 in *[\\\"[:cntrl:]]*) set -- 'guardian: refused' ;; esac
     [ -n "$log" ] && printf '{"level":"error","msg":"%s"}\n' "$1" >>"$log"
     printf '%s\n' "$1" >&2
     exit 1

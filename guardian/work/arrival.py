@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from guardian.host import archive_reader, connections, erasure, layer, tree_put
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_arrivals import Arrivals
 from guardian.host.docker_networks import PREDEFINED
-from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
 from guardian.host.tar_reader import BadArchive, Readable
 from guardian.model import archive

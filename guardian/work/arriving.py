@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from guardian.host import archive_reader, erasure, gate, tree_put
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_arrivals import Arrivals
 from guardian.host.frames import Input, LinkLost, Output, Pace
-from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
 from guardian.model import archive
 from guardian.model.archive import Volume

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 
 from guardian.host import gate
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
-from guardian.host.ledger import Checkpoint
 from guardian.model.container import Container
 from guardian.model.errors import GuardianError, UnknownContainer
 from guardian.model.outcome import Outcome, Result

@@ -8,9 +8,10 @@ import logging
 from typing import Any
 
 from guardian.host import criu_cpu, docker_daemon, durable, layer
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
 from guardian.host.layer import Layer
-from guardian.host.ledger import Checkpoint
+from guardian.model import json_text
 from guardian.model.container import Container
 from guardian.model.errors import GuardianError
 from guardian.model.states import Purpose
@@ -45,7 +46,7 @@ def note(checkpoint: Checkpoint, container: Container, pid: int) -> None:
 def inspection_of(checkpoint: Checkpoint) -> dict[str, Any]:
     """The container as Docker showed it; as it does now where that was not noted, empty where it cannot be asked."""
     try:
-        return dict(json.loads((checkpoint.folder / INSPECTION).read_text()))
+        return dict(json_text.loads((checkpoint.folder / INSPECTION).read_text()))
     except (OSError, ValueError, TypeError):
         pass
     try:

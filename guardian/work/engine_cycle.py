@@ -9,9 +9,9 @@ import threading
 from collections.abc import Sequence
 
 from guardian.host import docker_daemon, facts, fence, gate, proc, runc, systemd
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
 from guardian.host.docker_placeholders import Placeholders
-from guardian.host.ledger import Checkpoint
 from guardian.model.container import Container
 from guardian.model.errors import AlreadyRunning, GuardianError, NoCheckpoint, UnknownContainer
 from guardian.model.graph import Graph, Member

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import json
 import os
 import stat
 from collections.abc import Mapping
@@ -13,11 +12,11 @@ from typing import Any
 
 from guardian.host import layer, tree
 from guardian.host.archive_writer import ArchiveWriter
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
-from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
 from guardian.host.tree import Write
-from guardian.model import archive, podman
+from guardian.model import archive, json_text, podman
 from guardian.model.archive import Manifest, Volume
 from guardian.model.errors import BadInput, GuardianError
 from guardian.model.states import Purpose
@@ -82,8 +81,8 @@ def export(checkpoint: Checkpoint, wanted: Wanted, write: Write) -> Manifest:
 def _inspection(checkpoint: Checkpoint, record: Record, engine: Engine) -> dict[str, Any]:
     """As it was noted at the checkpoint; where it was not, as it is now."""
     try:
-        return dict(json.loads((checkpoint.folder / content.INSPECTION).read_text()))
-    except (OSError, ValueError):
+        return dict(json_text.loads((checkpoint.folder / content.INSPECTION).read_text()))
+    except (OSError, ValueError, TypeError):
         return engine.inspection(record.container.id)
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from guardian.host import criu_config, durable, gate, netns, proc, runc
 from guardian.host.cgroup import Cgroup
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import run
-from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
 from guardian.model.container import Container
 from guardian.model.errors import CannotSave, GuardianError

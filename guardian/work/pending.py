@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 
 from guardian.host import criu_cpu, docker_networks, encryption, facts, gate, runc
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
-from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
 from guardian.model.container import Container
 from guardian.model.errors import GuardianError

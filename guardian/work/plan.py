@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from guardian.host import docker_daemon, proc, runc, space, traits
 from guardian.host.cgroup import Cgroup
 from guardian.host.ledger import Ledger
+from guardian.model import json_text
 from guardian.model.container import Container
 from guardian.model.errors import GuardianError
 from guardian.model.graph import Member
@@ -172,7 +172,7 @@ def _history(ledger: Ledger) -> Iterator[tuple[int, float]]:
     """Bytes and seconds of this host's own earlier checkpoints, the newest ones."""
     for checkpoint in sorted(ledger.all(), key=lambda item: item.id)[-_MOST_HISTORY:]:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            times = json.loads((checkpoint.folder / "times.json").read_text())
+            times = json_text.loads((checkpoint.folder / "times.json").read_text())
             if times["frozen"] and times["dumped"]:
                 yield checkpoint.image_size(), max(times["durable"], times["dumped"]) - times["frozen"]
 

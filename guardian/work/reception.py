@@ -19,6 +19,7 @@ from typing import IO
 from guardian.host import durable, erasure, gate
 from guardian.host.docker_arrivals import Arrivals
 from guardian.host.ledger import remove
+from guardian.model import json_text
 from guardian.model.errors import Busy, GuardianError, UnknownContainer
 from guardian.model.move import move_id
 from guardian.model.states import Verdict
@@ -71,7 +72,7 @@ class Reception:
     def _lock_file(self) -> IO[str] | None:
         """The lock, not taken yet; None where the folder was removed this very moment."""
         try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            durable.private_folder(self.folder)
             durable.sync_folder(self.folder.parent)
             return (self.folder / "lock").open("w")
         except FileNotFoundError:
@@ -127,7 +128,8 @@ class Reception:
         """What is written down of what was made: kind and name of each."""
         try:
             return [
-                [str(kind), str(name)] for kind, name in json.loads((self.folder / "made.json").read_text())
+                [str(kind), str(name)]
+                for kind, name in json_text.loads((self.folder / "made.json").read_text())
             ]
         except (OSError, ValueError):
             return []

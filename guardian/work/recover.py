@@ -7,8 +7,8 @@ import logging
 
 from guardian.host import gate, proc, runc
 from guardian.host.cgroup import Cgroup
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
-from guardian.host.ledger import Checkpoint
 from guardian.model.errors import GuardianError, StoreError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Aftermath, Purpose, State, Verdict

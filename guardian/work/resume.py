@@ -13,8 +13,8 @@ from pathlib import Path
 
 from guardian.host import connections, criu_config, docker_daemon, facts, gate, manifest, mounts, proc, runc
 from guardian.host.cgroup import Cgroup
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
-from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
 from guardian.model.container import Container
 from guardian.model.errors import EngineUnavailable, GuardianError

@@ -6,7 +6,8 @@ import logging
 import shutil
 import time
 
-from guardian.host.ledger import Checkpoint, remove
+from guardian.host.checkpoint import Checkpoint
+from guardian.host.ledger import remove
 from guardian.model.errors import GuardianError
 from guardian.model.retention import Keep, Kept, Limits, decide, too_much
 from guardian.model.states import Purpose, State

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from guardian.host import facts, fence, gate, mounts, netns, paths, runc, tcp_repair
 from guardian.host.cgroup import Cgroup
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import CommandFailed
-from guardian.host.ledger import Checkpoint
 from guardian.model.container import Container
 from guardian.model.states import Aftermath, Purpose, State, Verdict, aftermath
 

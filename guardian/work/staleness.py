@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from guardian.host import durable, held_files, layer
-from guardian.host.ledger import Checkpoint
-from guardian.model import plain
+from guardian.host.checkpoint import Checkpoint
+from guardian.model import json_text, plain
 from guardian.model.config import Config
 from guardian.model.container import Container
 from guardian.model.held_files import FORMAT, Held, difference
@@ -55,7 +55,7 @@ def changed(checkpoint: Checkpoint, container: Container, config: Config) -> str
     if policy is Stale.NEVER or not path.exists():
         return ""
     try:
-        held = plain.made(Held, json.loads(path.read_text()), more=True)
+        held = plain.made(Held, json_text.loads(path.read_text()), more=True)
         if held.format != FORMAT:
             raise ValueError(f"format {held.format} is not known")
     except (OSError, ValueError) as error:

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from guardian.host.ledger import Checkpoint, Ledger
+from guardian.host.checkpoint import Checkpoint
+from guardian.host.ledger import Ledger
 from guardian.model.config import defaults
 from guardian.model.errors import GuardianError
 from guardian.work import pending, staleness

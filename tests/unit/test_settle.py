@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from guardian.host.ledger import Checkpoint
+from guardian.host.checkpoint import Checkpoint
 from guardian.model.states import Verdict
 from guardian.work.settle import decide_void
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guardian.host import mountinfo
 from guardian.host import traits as seen
 from guardian.host.space import memory_in, memory_of_process
 from guardian.model.traits import (
@@ -172,7 +173,10 @@ def test_mounts() -> None:
         "3 1 8:1 /y /low rw master:1 - ext4 /dev/sda1 rw\n"
         "4 1 0:50 / /remote rw - fuse.sshfs host: rw\n"
     )
-    assert seen.mounts(text) == (["/remote"], {"/with space": "shared and slave", "/low": "slave"})
+    assert seen.mounts_of(list(mountinfo.parse(text))) == (
+        ["/remote"],
+        {"/with space": "shared and slave", "/low": "slave"},
+    )
 
 
 def test_the_other_end_of_unix_connections() -> None:
@@ -193,7 +197,7 @@ def test_the_other_end_of_unix_connections() -> None:
 def test_noise_breaks_nothing(text: str) -> None:
     seen.mapped(text)
     seen.watched(text)
-    seen.mounts(text)
+    seen.mounts_of(list(mountinfo.parse(text)))
     seen.foreign(text, {"1"}, {"1"})
 
 
