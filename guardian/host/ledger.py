@@ -37,10 +37,10 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from guardian.host import durable
+from guardian.host import durable, encryption, erasure, mounts, numbering
 from guardian.host.record import Record
 from guardian.model.container import is_container_id
 from guardian.model.errors import BadInput, StoreError
@@ -206,6 +206,10 @@ class Checkpoint:
         self._link(verdict, self.marks_folder / "verdict")
         return self.verdict() or Verdict.VOID
 
+    def is_undecided(self) -> bool:
+        """Whether there is no verdict; raises OSError where that cannot be seen."""
+        return "verdict" not in os.listdir((self._decision() or self.marks_folder / "verdict").parent)
+
     def _link(self, verdict: Verdict, place: Path) -> Verdict:
         with contextlib.suppress(FileExistsError):
             os.link(self.folder / f"word.{verdict.value}", place)
@@ -238,7 +242,7 @@ class Checkpoint:
         if decision is not None:
             durable.write(decision.with_name(_CLOSED), f"format={FORMAT}\n")
             if runs:
-                shutil.rmtree(self.folder / "img", ignore_errors=True)
+                self.drop_images()
 
     def open_move(self) -> str:
         """The id of the move that it departs with, where the other host may not know what was decided; else empty."""
@@ -274,6 +278,10 @@ class Checkpoint:
         """Keep what became of it."""
         durable.write(self.folder / "result.json", json.dumps(result.to_json(), indent=1) + "\n")
 
+    def drop_images(self) -> None:
+        """Away with the images: they are not needed any more."""
+        erasure.put_aside(self.folder / "img", self.folder.parent.parent)
+
     def image_size(self) -> int:
         """Bytes of the images."""
         try:
@@ -285,18 +293,30 @@ class Checkpoint:
 class Ledger:
     """All checkpoints of the store."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, *, encrypted: bool = False) -> None:
         self.store = store
+        self._encrypted = encrypted
 
-    def begin(self, record: Record) -> Checkpoint:
-        """Make the folder of a new checkpoint, durable, numbered and without a mark; raises StoreError."""
+    def make_images(self, folder: Path) -> None:
+        """Make a folder for images, encrypted where they have to be; raises OSError and StoreError."""
+        folder.mkdir(mode=0o700)
+        if self._encrypted:
+            encryption.protect(folder, self.store)
+
+    def begin(self, record: Record, *, images: bool = True) -> Checkpoint:
+        """Make the folder of a new checkpoint, durable, numbered and without a mark; raises StoreError.
+
+        Without `images` it only tells what became of the container, and needs no key.
+        """
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(record.taken))
         name = f"{stamp}{int(record.taken * 1000) % 1000:03}-{secrets.token_hex(3)}"
         folder = self.store / record.container.id / name
         try:
-            for part in (folder / "ledger", folder / "img", folder / "work"):
+            for part in (folder / "ledger", folder / "work"):
                 part.mkdir(mode=0o700, parents=True, exist_ok=True)
-            record = dataclasses.replace(record, number=_next_number(folder.parent))
+            if images:
+                self.make_images(folder / "img")
+            record = dataclasses.replace(record, number=numbering.following(folder.parent))
             for word in Verdict:
                 durable.write(folder / f"word.{word.value}", f"{word.value}\n")
             durable.write(folder / _PREPARED, f"format={FORMAT}\n")
@@ -305,8 +325,10 @@ class Ledger:
             durable.write(folder / "format", f"{FORMAT}\n")
             durable.sync_folder(folder.parent)
             durable.sync_folder(self.store)
-        except OSError as error:
+        except (OSError, StoreError) as error:
             shutil.rmtree(folder, ignore_errors=True)
+            if isinstance(error, StoreError):
+                raise
             raise StoreError(
                 "the store cannot be written", str(error), hint=f"look at {self.store}"
             ) from error
@@ -372,23 +394,7 @@ def _lines(path: Path) -> dict[str, str]:
     return {key: value for key, _, value in (line.partition("=") for line in text.splitlines())}
 
 
-def _next_number(folder: Path) -> int:
-    """The next number of a container's checkpoints; one is never used twice, whatever was removed."""
-    file = folder / ".last-number"
-    try:
-        last = int(file.read_text())
-    except (OSError, ValueError):
-        last = sum(1 for entry in os.scandir(folder) if entry.is_dir()) - 1
-    durable.write(file, f"{last + 1}\n")
-    return last + 1
-
-
 def remove(checkpoint: Checkpoint) -> None:
-    """Delete a checkpoint. The caller has made sure that it is not needed."""
-    shutil.rmtree(checkpoint.folder, ignore_errors=True)
-
-
-def remove_all(checkpoints: Iterable[Checkpoint]) -> None:
-    """Delete checkpoints. The caller has made sure that they are not needed."""
-    for checkpoint in checkpoints:
-        remove(checkpoint)
+    """Delete a checkpoint that is not needed."""
+    mounts.detach_work(checkpoint.folder)
+    erasure.put_aside(checkpoint.folder, checkpoint.folder.parent.parent)

@@ -30,7 +30,7 @@ class Host:
     @classmethod
     def of(cls, config: Config) -> Host:
         """The host as the configuration describes it."""
-        return cls(config, Ledger(Path(config.store_path)))
+        return cls(config, Ledger(Path(config.store_path), encrypted=config.encrypt))
 
 
 class Budget:

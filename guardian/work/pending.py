@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from guardian.host import criu_cpu, docker_networks, facts, gate, runc
+from guardian.host import criu_cpu, docker_networks, encryption, facts, gate, runc
 from guardian.host.docker_engine import Engine
 from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
@@ -185,6 +185,8 @@ def _stale(host: Host, checkpoint: Checkpoint, record: Record, container: Contai
     age = time.time() - record.taken
     if host.config.max_age and age > host.config.max_age:
         return f"its checkpoint is {age / 3600:.1f} h old, more than restore.max-age"
+    if encryption.is_locked(checkpoint.folder / "img", host.ledger.store):
+        return "its images are encrypted and the store's key is not there"
     processor = criu_cpu.changed(checkpoint)
     if processor:
         return f"it was taken on another processor and cannot go on on this one: {processor}"

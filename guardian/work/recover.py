@@ -19,8 +19,8 @@ log = logging.getLogger("guardian.recover")
 
 _UNSETTLED = frozenset({State.FROZEN, State.LOCKED, State.DUMPED, State.DURABLE, State.HELD, State.COMMITTED})
 
+_WORKER_ENDED = "guardian's worker ended in the middle"
 INCOMPLETE = "its checkpoint was not complete when the host went down"
-
 _RESTORE_LIMIT = 20.0
 """Seconds from `spent` to a container that runs: filters, credentials, limits."""
 
@@ -102,12 +102,12 @@ def _settle(checkpoint: Checkpoint, say: Say) -> None:
     record = checkpoint.record()
     known = runc.state(record.container.id)
     if known is not None:
-        runc.await_dump(record.container.id, Cgroup(known.cgroup))
-    why = "guardian's worker ended in the middle" if record.boot == proc.boot_id() else INCOMPLETE
+        runc.await_dump(record.container.id, checkpoint.folder, Cgroup(known.cgroup))
+    why = _WORKER_ENDED if record.boot == proc.boot_id() else INCOMPLETE
     what = settle(checkpoint, known, record.container, why)
     log.info("checkpoint %s of %s: %s", checkpoint.id, record.container.name, what.value)
     if known is not None and what is not Aftermath.HELD and checkpoint.purpose() is Purpose.SUSPEND:
-        reason = "the checkpoint was given up, guardian's worker ended in the middle"
+        reason = f"the checkpoint was given up, {why}"
         result = Result(
             record.container.id, record.container.name, Outcome.SKIPPED, reason, 0.0, checkpoint.id
         )

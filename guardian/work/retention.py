@@ -66,4 +66,4 @@ def _apply(checkpoint: Checkpoint, keep: Keep) -> None:
     if keep is Keep.NOTHING:
         remove(checkpoint)
     elif keep is Keep.RECORD:
-        shutil.rmtree(checkpoint.folder / "img", ignore_errors=True)
+        checkpoint.drop_images()

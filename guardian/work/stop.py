@@ -73,7 +73,7 @@ def _remember(
         by_person=False,
     )
     try:
-        made = host.ledger.begin(record)
+        made = host.ledger.begin(record, images=False)
         made.decide(Verdict.VOID)
         made.mark(State.VOID, reason)
     except (StoreError, OSError) as error:
