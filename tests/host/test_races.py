@@ -5,16 +5,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults.bench import Bench
+from tests.faults.bench import PORTS, Bench
 from tests.faults.gate import Gate, image_is_opened, mark_is_there
-from tests.faults.host import FaultHost
+from tests.faults.host import FaultHost, processes
 from tests.faults.steps import STEPS
+from tests.faults.strike import victims
 from tests.machines.recipes import known_suites
 from tests.races.acts import Race
 from tests.races.runner import Runner
@@ -27,7 +30,7 @@ _HUNG_RESTORE = image_is_opened(r"pagemap-\d+\.img", "restoring")
 @pytest.fixture(scope="module")
 def shared_bench(package: Path) -> Iterator[Bench]:
     """Three containers with clients on a host of their own, whose store is a file system of its own."""
-    with FaultHost(known_suites()[0]) as host:
+    with FaultHost(os.environ.get("HOST") or known_suites()[0]) as host:
         bench = Bench(host, package)
         try:
             yield bench
@@ -143,6 +146,29 @@ def test_a_shutdown_before_the_resume_of_the_boot_has_ended(bench: Bench) -> Non
     bench.site.wait_restored()
     bench.connect()
     _kept(bench, before)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_criu_killed_in_the_middle_of_a_dump(bench: Bench, number: int) -> None:
+    """While its processes stand by ptrace, sockets in repair mode: it ran on, nobody noticed, the others are saved."""
+    before = bench.look()
+    gate = Gate(bench.host.store, STEPS["imaging"].wanted, number)
+    try:
+        _ask(bench, "checkpoint")
+        assert gate.reached(limit=_LIMIT)
+        killed = victims(bench, "criu", gate.checkpoint)
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+    finally:
+        gate.open()
+    assert killed
+    Runner(bench).settle()
+    name = next(name for name, seen in before.items() if gate.checkpoint.startswith(seen.id))
+    assert bench.look([name])[name].started_at == before[name].started_at
+    _kept(bench, {name: seen.token for name, seen in before.items()})
+    assert {item: bench.unnoticed(item) for item in PORTS} == dict.fromkeys(PORTS, "")
+    assert bench.look()["app"].resets == before["app"].resets
+    assert processes(bench.host, "guardian-tracer") == []
 
 
 @pytest.mark.parametrize("way", ["checkpoint", "restart"])
