@@ -49,17 +49,17 @@ class Gate:
     """Keeps whoever reaches a step for the `number`th time (0: the first) standing until `open`.
 
     A checkpoint reaches a step once; one that had reached its end, or another step, before the gate was made does not
-    count, unless the `old` ones are meant. Where it `hangs`, that step is all that stands, each time it comes again.
+    count, unless the `old` ones are meant. Where one is to hang, by its `name`, it alone stands, each time it comes.
     """
 
     def __init__(
-        self, store: Path, wanted: Wanted, number: int, *, old: bool = False, hangs: bool = False
+        self, store: Path, wanted: Wanted, number: int, *, old: bool = False, name: str = ""
     ) -> None:
         """`store` is the file system to look at, as seen from outside; raises OSError."""
         self._store = store
         self._wanted = wanted
         self._number = number
-        self._hangs = hangs
+        self._name = name
         # Listed before we are asked, or we would have to answer ourselves.
         self._old = {
             f"{path.parent.parent.name}/{path.parent.name}"
@@ -111,18 +111,26 @@ class Gate:
                 return
             # EIO: a file system that has failed, whose files cannot be opened for us; who asked is told no.
             with contextlib.suppress(OSError):
-                for descriptor in _events(os.read(self._group, 65536)):
-                    if self._is_it(descriptor):
+                for descriptor, pid in _events(os.read(self._group, 65536)):
+                    if self._is_meant(pid) and self._is_it(descriptor):
                         self._held.append(descriptor)
                         self._reached.set()
                         continue
                     os.write(self._group, _RESPONSE.pack(descriptor, _FAN_ALLOW))
                     os.close(descriptor)
 
+    def _is_meant(self, pid: int) -> bool:
+        if not self._name:
+            return True
+        try:
+            return Path(f"/proc/{pid}/comm").read_text().startswith(self._name)
+        except OSError:
+            return False  # it has been killed
+
     def _is_it(self, descriptor: int) -> bool:
         found = CHECKPOINT.search(os.readlink(f"/proc/self/fd/{descriptor}"))
         if found is not None and found[1] == self.checkpoint:
-            if self._hangs:
+            if self._name:
                 return self._wanted(found[2], self._store / found[1] / "ledger")
             return found[2] == "ledger"  # a bystander may have been the first one
         if found is None or found[1] in self._old | self._seen or self._held:
@@ -136,10 +144,10 @@ class Gate:
         return True
 
 
-def _events(data: bytes) -> Iterator[int]:
+def _events(data: bytes) -> Iterator[tuple[int, int]]:
     while data:
-        length, *_, descriptor, _pid = _METADATA.unpack_from(data)
-        yield descriptor
+        length, *_, descriptor, pid = _METADATA.unpack_from(data)
+        yield descriptor, pid
         data = data[length:]
 
 

@@ -181,7 +181,7 @@ def test_a_dump_that_hangs(bench: Bench, way: str) -> None:
     """Asked for, it goes on, unnoticed; on the way down it is stopped gracefully. The others are saved in time."""
     before = bench.look()
     _set_up(bench, '[checkpoint]\ncontainer-timeout = "3s"\n')
-    gate = Gate(bench.host.store, _HUNG_DUMP, 0, hangs=True)
+    gate = Gate(bench.host.store, _HUNG_DUMP, 0, name="criu")
     begun = time.monotonic()
     try:
         if way == "checkpoint":
@@ -218,7 +218,7 @@ def test_a_restore_that_hangs(bench: Bench) -> None:
     before = bench.look()
     _set_up(bench, '[restore]\ncontainer-timeout = "3s"\n')
     bench.host.succeed("guardianctl checkpoint")
-    gate = Gate(bench.host.store, _HUNG_RESTORE, 0, old=True, hangs=True)
+    gate = Gate(bench.host.store, _HUNG_RESTORE, 0, old=True, name="criu")
     try:
         _ask(bench, "restore")
         assert gate.reached(limit=_LIMIT)
