@@ -72,7 +72,10 @@ def test_a_volume_that_another_guarded_container_serves(served: Site) -> None:
 
 
 def test_its_server_at_a_restart_of_docker(served: Site) -> None:
-    """The server is stopped and starts cold; who uses it is resumed, or cold with a reason: nothing hangs."""
+    """The server is stopped and starts cold; who uses it is resumed, or said why not: nothing hangs.
+
+    dockerd knows that the server runs again, not that its file system is there again.
+    """
     token = _reads(served)
     served.restart_docker()
     assert served.outcome("server") == "cold"
@@ -80,7 +83,8 @@ def test_its_server_at_a_restart_of_docker(served: Site) -> None:
     if served.outcome("reader") == "resumed":
         assert served.machine.succeed("docker logs --tail 1 reader").split()[0] == token
     else:
-        assert (served.outcome("reader"), served.reason("reader") != "") == ("cold", True)
+        assert served.outcome("reader") in ("cold", "failed")
+        assert served.reason("reader")
     assert served.machine.succeed("ls /run/guardian/holds /run/guardian/frozen").split() == [
         "/run/guardian/frozen:",
         "/run/guardian/holds:",
