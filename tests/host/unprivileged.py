@@ -152,7 +152,8 @@ def _walk(path: str, above: str, entries: set[str], reachable: set[str], loose: 
             mode = os.lstat(current).st_mode
             entries.add(current)
             if mode & 0o077 and not stat.S_ISLNK(mode):
-                loose.add(f"{stat.S_IMODE(mode):04o} {current}")
+                if "/.criu." not in current:  # what CRIU mounts there
+                    loose.add(f"{stat.S_IMODE(mode):04o} {current}")
                 if way:
                     reachable.add(f"{stat.S_IMODE(mode):04o} {current}")
             if stat.S_ISDIR(mode):
