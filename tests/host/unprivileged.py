@@ -138,7 +138,7 @@ def _watched(roots: list[str], until: str) -> dict[str, Any]:
         "rounds": rounds,
         "entries": len(entries),
         "reachable": sorted(reachable),
-        "loose": sorted(loose)[:40],
+        "loose": sorted(loose),
     }
 
 
