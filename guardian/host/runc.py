@@ -211,6 +211,7 @@ def start_dump(
                 "GUARDIAN_CHECKPOINT": str(checkpoint),
             },
             start_new_session=True,
+            umask=0o077,  # CRIU makes its images readable for all
         )
 
 
