@@ -30,7 +30,17 @@ from guardian.model.graph import build
 from guardian.model.labels import Mode
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Purpose
-from guardian.work import checkpoints, engine_cycle, guarded, peers, pending, recover, release, retention
+from guardian.work import (
+    checkpoints,
+    engine_cycle,
+    guarded,
+    peers,
+    pending,
+    recover,
+    release,
+    retention,
+    user_stop,
+)
 from guardian.work.checkpoint import checkpoint, goes_on
 from guardian.work.coming import Coming
 from guardian.work.departure import Departure
@@ -310,6 +320,7 @@ class Worker:
         chosen = [guarded.named(containers, name) for name in names]
         for container in chosen:
             engine_cycle.refuse_restore(self._host, container)
+            user_stop.take_back(self._host, container.id)
         ids = [item.id for item in chosen] or sorted({item.container_id for item in self._host.ledger.all()})
         with self._claims.claim([item for item in containers if item.id in ids], "restore"):
             caller.accept()

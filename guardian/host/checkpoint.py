@@ -37,6 +37,7 @@ MOVES = ".moves"
 _MOVE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """A move's id, and no path that leads anywhere."""
 CLOSED = "closed"
+USER_STOP = "user-stop"
 ARRIVAL = "arrival"
 """In a checkpoint's folder: how it came here, lines KEY=VALUE. Until it is marked ARRIVED its source may still run."""
 
@@ -165,6 +166,18 @@ class Checkpoint:
             ]
         except OSError:
             return []
+
+    def note_user_stop(self) -> None:
+        """Keep that the container's user has stopped it meanwhile."""
+        durable.write(self.folder / USER_STOP, f"format={FORMAT}\n")
+
+    def user_stopped(self) -> bool:
+        """Whether that is so."""
+        return (self.folder / USER_STOP).exists()
+
+    def forget_user_stop(self) -> None:
+        """It was no stop, or it is taken back."""
+        (self.folder / USER_STOP).unlink(missing_ok=True)
 
     def origin(self) -> str:
         """The id of the checkpoint whose archive was imported; empty where it was taken here."""

@@ -1,6 +1,7 @@
 /*
  * commit: CRIU's action script, both ways. It alone decides, and what it decided is on disk before it exits.
  *
+ * pre-dump: nothing is done yet. Have CRIU watched, so that its death in the middle lets nobody run (tracer.c).
  * post-dump: the image is complete and the processes stand still. Freeze them, tell the worker "dumped", wait for its
  * word, look once more whether CRIU and every task still live, and link(2) the prepared file onto `ledger/verdict`:
  * whoever links first has decided. Exit 0 lets CRIU kill; anything else makes it roll back.
@@ -17,6 +18,7 @@
 #include "common.h"
 #include "connections.h"
 #include "processes.h"
+#include "tracer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -188,6 +190,17 @@ static int decide(const char *dir, const char *word, char *decision)
 	return read_small(verdict, text, sizeof text) > 0 && !strcmp(text, "commit\n");
 }
 
+/* pre_dump never fails: without a tracer a CRIU that is killed costs connections, and that is all. */
+static int pre_dump(const char *dir)
+{
+	char path[PATH_SIZE], facts[PATH_SIZE * 4], cgroup[PATH_SIZE];
+
+	if (join_path(path, dir, "script") < 0 || read_small(path, facts, sizeof facts) <= 0 ||
+	    value_of(facts, "cgroup", cgroup, sizeof cgroup) < 0 || trace_criu(criu_above(), cgroup) < 0)
+		say("CRIU is not watched");
+	return 0;
+}
+
 static int post_dump(const char *dir)
 {
 	char path[PATH_SIZE], facts[PATH_SIZE * 4], cgroup[PATH_SIZE], socket_path[PATH_SIZE], decision[PATH_SIZE] = "";
@@ -327,8 +340,10 @@ int main(void)
 	const char *action = getenv("CRTOOLS_SCRIPT_ACTION");
 	const char *dir = getenv("GUARDIAN_CHECKPOINT");
 
-	if (!action || (strcmp(action, "post-dump") && strcmp(action, "post-restore")))
+	if (!action || (strcmp(action, "pre-dump") && strcmp(action, "post-dump") && strcmp(action, "post-restore")))
 		return 0;
+	if (!strcmp(action, "pre-dump"))
+		return dir ? pre_dump(dir) : 0;
 	if (!dir || *dir != '/') {
 		fprintf(stderr, "guardian: GUARDIAN_CHECKPOINT is not set\n");
 		return 1;

@@ -45,8 +45,8 @@ int read_stat(const char *pid, char *stat)
 	return read_small(path, stat, STAT_SIZE) > 0 ? 0 : -1;
 }
 
-/* criu_pid is the first ancestor that is not a shell: CRIU starts its scripts through `sh -c`. */
-static pid_t criu_pid(void)
+/* The first ancestor that is not a shell: CRIU starts its scripts through `sh -c`. */
+pid_t criu_above(void)
 {
 	pid_t pid = getppid();
 	char stat[STAT_SIZE], text[32], name[32];
@@ -75,11 +75,11 @@ static pid_t criu_pid(void)
 /* watch_criu has us end with CRIU and returns a pidfd of it, or -1. */
 int watch_criu(void)
 {
-	pid_t criu = criu_pid();
+	pid_t criu = criu_above();
 	int fd = criu > 0 ? (int)syscall(SYS_pidfd_open, criu, 0) : -1;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (fd < 0 || criu_pid() != criu) {
+	if (fd < 0 || criu_above() != criu) {
 		fprintf(stderr, "guardian: CRIU is not the parent\n");
 		return -1;
 	}

@@ -17,7 +17,7 @@ from guardian.model.errors import GuardianError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Purpose, State
 from guardian.model.wording import printable
-from guardian.work import recover, staleness
+from guardian.work import recover, staleness, user_stop
 from guardian.work.checkpoint import line
 from guardian.work.cold import cold, set_aside
 from guardian.work.host import Host, Say
@@ -166,16 +166,16 @@ def _look(host: Host, checkpoint: Checkpoint, container: Container | None) -> Pe
             unnoticed = Result(container.id, name, Outcome.SKIPPED, _UNNOTICED, 0.0, checkpoint.id)
             return unnoticed if ended else None
         return _started_without_us(checkpoint, container)
-    if checkpoint.intact():
-        stale = _stale(host, checkpoint, record, container)
-        if stale:
-            checkpoint.mark(State.ORPHANED, stale)
-            gate.lift(container.id)
-            return _end(checkpoint, name, *cold(container, stale, _COLD_LIMIT))
+    if checkpoint.user_stopped():
+        return _end(checkpoint, name, Outcome.STOPPED, set_aside(checkpoint, user_stop.REASON))
+    stale = _stale(host, checkpoint, record, container) if checkpoint.intact() else ""
+    if checkpoint.intact() and not stale:
         return Pending(checkpoint, record, container)
+    if stale:
+        checkpoint.mark(State.ORPHANED, stale)
     gate.withdraw(container.id)
     gate.lift(container.id)
-    return _end(checkpoint, name, *cold(container, _why_not(checkpoint), _COLD_LIMIT))
+    return _end(checkpoint, name, *cold(container, stale or _why_not(checkpoint), _COLD_LIMIT))
 
 
 def _stale(host: Host, checkpoint: Checkpoint, record: Record, container: Container) -> str:

@@ -11,7 +11,7 @@ from guardian.host import docker_daemon, facts, gate
 from guardian.host.docker_engine import Engine, Events
 from guardian.model.errors import GuardianError, UnknownContainer
 from guardian.model.states import State
-from guardian.work import engine_cycle, guarded, pending
+from guardian.work import engine_cycle, guarded, pending, user_stop
 from guardian.work.checkpoint import line
 from guardian.work.host import Claims, Host
 
@@ -122,10 +122,17 @@ class Watch:
                         docker_daemon.note_up(
                             live_restore=engine.live_restore()
                         )  # its configuration was reloaded
+                    elif event.get("Action") == "stop":
+                        self._hear_stop(str(event.get("id") or ""))
                     elif event.get("Action") in _TELLING:
                         self._keep(engine, str(event.get("id") or ""))
             with self._lock:
                 self._events = None
+
+    def _hear_stop(self, container_id: str) -> None:
+        threading.Thread(
+            target=user_stop.heard, args=(self._host, container_id), name="stop", daemon=True
+        ).start()
 
     def _orphan(self, container_id: str) -> None:
         """A container that was removed needs no record any more of having been moved."""

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,7 @@ class Bench:
         self.site.install(package)
         self._clients = contextlib.ExitStack()
         self.clients: dict[str, Program] = {}
+        self._made_by: dict[str, str] = {}
         self.host.write(_SHORT, "[Service]\nTimeoutStopSec=10\n")
         self.host.succeed("systemctl daemon-reload; docker network create --subnet 10.77.0.0/24 shop")
         self._begin("db", "witness 9000", "--network shop --ip 10.77.0.10")
@@ -63,8 +64,17 @@ class Bench:
         self.connect()
 
     def _begin(self, name: str, program: str, options: str) -> None:
-        self.site.program(name, program, f"{options} -v {name}:/data --restart {POLICIES[name]}")
+        options = f"{options} -v {name}:/data --restart {POLICIES[name]}"
+        self.site.program(name, program, options)
+        self._made_by[name] = (
+            f"docker run -d --stop-timeout 2 --name {name} --label guardian.enable=true"
+            f" -v /root/witness.py:/witness.py:ro {options} work:1 python3 -u /{program.replace(' ', '.py ', 1)}"
+        )
         self.site.wait_for(lambda: self.witness(name).get("count", 0) > 5)
+
+    def command(self, name: str) -> str:
+        """What makes a container as it was made first."""
+        return self._made_by[name]
 
     def connect(self) -> None:
         """New clients outside, in place of those that are there."""
@@ -90,13 +100,11 @@ class Bench:
         path = f"/var/lib/docker/volumes/{name}/_data/bye"
         return self.host.execute(f"cat {path}")[1]
 
-    def look(self) -> dict[str, Seen]:
-        """All containers as they are now."""
+    def look(self, names: Sequence[str] = tuple(POLICIES)) -> dict[str, Seen]:
+        """All containers, or those that are named, as they are now."""
         told = self.site.list()
         seen = {}
-        for line in (
-            self.host.succeed(f"docker inspect -f '{_LOOK}' {' '.join(POLICIES)}").strip().splitlines()
-        ):
+        for line in self.host.succeed(f"docker inspect -f '{_LOOK}' {' '.join(names)}").strip().splitlines():
             name, container_id, running, pid, started_at, policy = line.split()
             name = name.removeprefix("/")
             last = told[name]["last"] or {}

@@ -37,7 +37,7 @@ RESUME = {
     Trigger.COMMAND: "systemd-run --collect --unit=asked guardianctl restore",
     Trigger.BUS: f"{_BUS} Restore 'asa{{sv}}' 0 0",
 }
-_SETTLED = """
+SETTLED = """
 [ -z "$(systemctl list-jobs --no-legend)" ] || exit 1
 for unit in docker.service guardian-worker.service containerd.service; do
     [ $(systemctl show -P ActiveState $unit) = active ] || exit 1
@@ -180,7 +180,7 @@ class Run:
 
     def _settle(self) -> None:
         end = time.monotonic() + _SETTLED_LIMIT
-        while self._host.run(_SETTLED).status:
+        while self._host.run(SETTLED).status:
             if self._host.run(_DOWN).status == 0:
                 self._helped.append("systemctl start docker")
                 self._host.execute(

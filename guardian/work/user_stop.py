@@ -1,0 +1,61 @@
+"""A container that its user stops while it is being saved: to Docker it is stopped, and no restore undoes that."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+
+from guardian.host import docker_daemon, gate
+from guardian.host.checkpoint import Checkpoint
+from guardian.host.docker_engine import Engine
+from guardian.model.errors import GuardianError
+from guardian.model.states import Purpose, State
+from guardian.work.host import Host
+
+REASON = "its user stopped it while it was being saved"
+_RESTART_SHOWS = 3.0
+"""Seconds after which a `docker restart`, which begins with the same event, has been refused its start."""
+
+log = logging.getLogger("guardian.watch")
+
+
+def heard(host: Host, container_id: str) -> None:
+    """dockerd has said "stop" of a container; takes some seconds, to be told from the first half of a restart.
+
+    Noted at once: whoever restores may come before. A dockerd that goes away meanwhile has no start to be refused.
+    """
+    checkpoint = _newest(host, container_id)
+    dockerd = docker_daemon.running_pid()
+    if checkpoint is None or not dockerd:
+        return
+    try:
+        checkpoint.note_user_stop()
+        threading.Event().wait(_RESTART_SHOWS)
+        if docker_daemon.running_pid() != dockerd:
+            return
+        with contextlib.closing(Engine()) as engine:
+            container = engine.container(container_id)
+        if container.running or gate.REFUSAL in container.error:
+            checkpoint.forget_user_stop()
+    except (GuardianError, OSError) as error:
+        log.warning("%s: what came of its stop cannot be told: %s", container_id[:12], error)
+
+
+def take_back(host: Host, container_id: str) -> None:
+    """A restore is asked for by its name: that is the later word."""
+    checkpoint = _newest(host, container_id)
+    if checkpoint is not None:
+        checkpoint.forget_user_stop()
+
+
+def _newest(host: Host, container_id: str) -> Checkpoint | None:
+    """Its newest checkpoint, where that was made to be resumed here and its end is not known."""
+    for checkpoint in host.ledger.of(container_id)[-1:]:
+        if (
+            checkpoint.purpose() is Purpose.SUSPEND
+            and checkpoint.result() is None
+            and checkpoint.travel() is None
+        ):
+            return None if State.SPENT.value in checkpoint.marks() else checkpoint
+    return None
