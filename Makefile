@@ -98,10 +98,25 @@ test-migrate: ## moves between two hosts, every fault at every step: half an hou
 	tests/need.sh $(PACKAGING)
 	venv=$(VENV); $$venv/bin/pytest --durations=10 tests/migrate
 
+.PHONY: test-faults
+test-faults: ## every fault at every step of a checkpoint's life; goes on where it stopped (JOBS=2, MINUTES=, ONLY=, AGAIN=1)
+	tests/need.sh $(PACKAGING)
+	venv=$(VENV); $$venv/bin/python -m tests.faults
+
 .PHONY: test-upgrade
 test-upgrade: ## Docker 26 upgraded to 28 under running containers, once in the virtual machine; guardian up and down
 	tests/need.sh $(PACKAGING)
 	venv=$(VENV); $$venv/bin/pytest --durations=10 tests/upgrade
+
+.PHONY: test-power
+test-power: ## power cuts that lose the disk's cache, 3,000 of them, and guardians that must fail (CUTS=, BOOTS=, SEED=)
+	tests/need.sh $(PACKAGING)
+	venv=$(VENV); PYTHONPATH=$$(tests/pycriu.sh) $$venv/bin/pytest -s --durations=10 tests/power
+
+.PHONY: test-many
+test-many: ## 45 containers in one group, 5,000 processes, 20,000 open files: with nothing else running
+	tests/need.sh $(PACKAGING)
+	venv=$(VENV); $$venv/bin/python -m tests.many
 
 .PHONY: bench-runtime
 bench-runtime: ## the price of standing in the way, against the bare runc; run it with nothing else running

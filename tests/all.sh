@@ -32,6 +32,7 @@ part 03 images make images
 	part 07 vm make test-vm
 	part 08 upgrade make test-upgrade
 	part 09 migrate make test-migrate
+	part 17 power make test-power
 } &
 wait
 part 10 demo make demo

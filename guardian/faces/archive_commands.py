@@ -19,7 +19,7 @@ from guardian.faces.asking import job, tell
 from guardian.faces.configuration import load_config
 from guardian.faces.jobs import Call, Status
 from guardian.host import durable, filters
-from guardian.host.ledger import Checkpoint
+from guardian.host.checkpoint import Checkpoint
 from guardian.model.errors import BadInput, GuardianError, NoCheckpoint, UnknownContainer
 from guardian.model.wording import escaped
 from guardian.work import arrival, export, files, importing, reception

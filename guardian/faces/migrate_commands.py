@@ -19,9 +19,9 @@ from guardian.faces.configuration import load_config
 from guardian.faces.jobs import Call, Move, Status, status_of
 from guardian.faces.worker_client import Conversation, WorkerUnavailable
 from guardian.host import criu_cpu
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
 from guardian.host.frames import Input, LinkLost, Output, Progress
-from guardian.host.ledger import Checkpoint
 from guardian.host.ssh import Remote
 from guardian.model.container import Container
 from guardian.model.errors import BadInput, CannotSave, GuardianError, UnknownContainer

@@ -10,4 +10,5 @@ from guardian.host.ledger import Ledger
 
 def ledger() -> Ledger:
     """Its ledger; raises BadInput where the configuration does not parse. To read it raises StoreError but for root."""
-    return Ledger(Path(load_config().store_path))
+    config = load_config()
+    return Ledger(Path(config.store_path), encrypted=config.encrypt)

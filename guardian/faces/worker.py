@@ -19,13 +19,13 @@ from guardian.faces.configuration import load_config
 from guardian.faces.errands import Errand
 from guardian.faces.incoming import Incoming
 from guardian.faces.jobs import Call, Request, Status, status_of, status_of_plan
-from guardian.host import criu_cpu, docker_daemon, facts, gate, paths, runc, systemd
+from guardian.host import criu_cpu, docker_daemon, encryption, facts, gate, paths, runc, systemd
 from guardian.host.docker_engine import Engine
 from guardian.model.config import Config, from_mapping
 from guardian.model.config_kinds import LogLevel
 from guardian.model.connections import address
 from guardian.model.container import Container
-from guardian.model.errors import BadInput, EngineUnavailable, GuardianError, UnknownContainer
+from guardian.model.errors import BadInput, EngineUnavailable, GuardianError, StoreError, UnknownContainer
 from guardian.model.graph import build
 from guardian.model.labels import Mode
 from guardian.model.outcome import Outcome, Result
@@ -34,6 +34,7 @@ from guardian.work import checkpoints, engine_cycle, guarded, peers, pending, re
 from guardian.work.checkpoint import checkpoint, goes_on
 from guardian.work.coming import Coming
 from guardian.work.departure import Departure
+from guardian.work.erasing import Erasing
 from guardian.work.hashing import Hashing
 from guardian.work.host import Budget, Claims, Host
 from guardian.work.overview import overview
@@ -61,6 +62,7 @@ class Worker:
     def __init__(self, config: Config) -> None:
         self._hashing = Hashing()
         self._host = dataclasses.replace(Host.of(config), committed=self._hashing.add)
+        self._erasing = Erasing(self._host)
         self._claims = Claims()
         self._stopping = threading.Event()
         self._stops = threading.Lock()
@@ -77,6 +79,7 @@ class Worker:
         lookout = worker_plan.Lookout(self._host, self._containers, self._claims.claimed)
         threading.Thread(target=lookout.run, name="lookout", daemon=True).start()
         self._hashing.begin()
+        self._erasing.begin()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
             temporary = paths.WORKER_SOCKET.with_suffix(".new")
             temporary.unlink(missing_ok=True)
@@ -115,8 +118,15 @@ class Worker:
             temporary.unlink(missing_ok=True)
             temporary.symlink_to(self._host.ledger.store)
             temporary.rename(paths.STORE_LINK)
-        except OSError as error:
+            self._unlock_store()
+        except (StoreError, OSError) as error:
             log.error("the store cannot be used: %s", error)
+
+    def _unlock_store(self) -> None:
+        """Before anything is restored; a store that was encrypted once may still have such images."""
+        store = self._host.ledger.store
+        if self._host.config.encrypt or encryption.is_set_up(store):
+            encryption.unlock(store, encryption.key())
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, Incoming(connection) as incoming:

@@ -5,24 +5,37 @@ from __future__ import annotations
 import hashlib
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from guardian.host import tar_reader
 from guardian.host.tar_reader import BadArchive, Member, Readable
 from guardian.model import json_text
-from guardian.model.archive import FOLDERS, IMAGE, MANIFEST, MOST_MEMBERS, MOST_SMALL, Manifest, Part, is_name
+from guardian.model.archive import (
+    FOLDERS,
+    IMAGE,
+    IMAGES,
+    MANIFEST,
+    MOST_MEMBERS,
+    MOST_SMALL,
+    Manifest,
+    Part,
+    is_name,
+)
 from guardian.model.errors import BadInput
 
 _MOST_JSON_DEPTH = 100
 _CHUNK = 1 << 20
 
 
-def unpack(stream: Readable, folder: Path, *, most: int) -> Manifest:
+def unpack(
+    stream: Readable, folder: Path, *, most: int, make_images: Callable[[Path], None] = Path.mkdir
+) -> Manifest:
     """Unpack into an empty folder and check names, kinds, lengths and hashes; returns the manifest.
 
-    `most`: bytes at most. Raises BadArchive or BadInput: what is in the folder then is of no use.
+    `most`: bytes at most. `make_images` makes the folder for images.
+    Raises BadArchive or BadInput: what is in the folder then is of no use.
     """
     found: dict[str, Part] = {}
     manifest: Manifest | None = None
@@ -34,7 +47,10 @@ def unpack(stream: Readable, folder: Path, *, most: int) -> Manifest:
         _check(member, found)
         if not found:
             for name in FOLDERS:
-                (folder / name).mkdir(mode=0o700)
+                if f"{name}/" == IMAGES:
+                    make_images(folder / name)
+                else:
+                    (folder / name).mkdir(mode=0o700)
         found[member.path] = _written(member, folder / member.path)
         if member.path == MANIFEST:
             manifest = Manifest.from_json(read_json(folder / MANIFEST))

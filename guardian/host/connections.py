@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from guardian.host import durable, gate
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import CommandFailed, run
-from guardian.host.ledger import Checkpoint
 from guardian.model import json_text
 from guardian.model.connections import (
     Address,

@@ -8,8 +8,8 @@ import tempfile
 from pathlib import Path
 
 from guardian.host import durable
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import CommandFailed, run
-from guardian.host.ledger import Checkpoint
 from guardian.host.runc import criu
 
 log = logging.getLogger("guardian.cpu")

@@ -27,6 +27,8 @@ COLD_ONCE = STATE / "cold-once"
 """A file that makes the next boot a cold one; removed by guardian-hold.service."""
 
 CONFIGURATION = Path("/etc/guardian/guardian.toml")
+STORE_KEY = Path("/etc/credstore.encrypted/guardian.store-key")
+"""What systemd-creds has encrypted: the key of encrypted images."""
 HOOKS = CONFIGURATION.parent / "hooks"
 """The administrator's executables; labels name them."""
 LIBEXEC = Path("/usr/libexec/docker-guardian")

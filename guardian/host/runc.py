@@ -71,6 +71,10 @@ def _seen(root: Path, data: Any) -> RuncContainer | None:
     seen = proc.stat(pid)
     if seen is None or seen.started != int(data["init_process_start"]):
         return None
+    try:
+        own_network = proc.inode(f"/proc/{pid}/ns/net") != proc.inode("/proc/1/ns/net")
+    except OSError:
+        return None  # it has ended since
     labels = [label for label in data["config"].get("labels") or [] if label.startswith("bundle=")]
     return RuncContainer(
         root=root,
@@ -78,7 +82,7 @@ def _seen(root: Path, data: Any) -> RuncContainer | None:
         cgroup=_cgroup(data),
         bundle=Path(labels[0].removeprefix("bundle=")) if labels else Path(),
         network_is_path=_network_path(data) not in ("", f"/proc/{pid}/ns/net"),
-        own_network=proc.inode(f"/proc/{pid}/ns/net") != proc.inode("/proc/1/ns/net"),
+        own_network=own_network,
     )
 
 
@@ -241,15 +245,39 @@ def first_error(log: Path) -> str:
     return ""
 
 
-def await_dump(container_id: str, cgroup: Cgroup, *, limit: float = 60.0) -> None:
-    """Wait for a `runc checkpoint` of the container that another worker has started; after `limit` seconds end it."""
-    for pid in _dumping(container_id):
-        if proc.wait_for_exit(pid, limit=limit):
+def criu_of(checkpoint: Path) -> list[int]:
+    """The CRIU processes that work on a checkpoint, also where their runc was killed: they go on without it."""
+    wanted = f"GUARDIAN_CHECKPOINT={checkpoint}".encode()
+    found = []
+    for pid, _ in proc.command_lines():
+        seen = proc.stat(pid)
+        if seen is None or seen.state in "ZX" or not seen.name.startswith("criu"):
             continue
+        with contextlib.suppress(OSError):
+            if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                found.append(pid)
+    return found
+
+
+def await_criu(checkpoint: Path, cgroup: Cgroup, *, limit: float) -> None:
+    """Wait until no CRIU works on a checkpoint any more; after `limit` seconds end it, frozen before.
+
+    Thawed, the container would run on with broken sockets. Raises GuardianError where it cannot be frozen.
+    """
+    left = [pid for pid in criu_of(checkpoint) if not proc.wait_for_exit(pid, limit=limit)]
+    if left:
         cgroup.freeze(limit=10.0)
-        for criu in criu_below(pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(criu, signal.SIGKILL)
+    for pid in left:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for pid in left:
+        proc.wait_for_exit(pid, limit=20.0)
+
+
+def await_dump(container_id: str, checkpoint: Path, cgroup: Cgroup, *, limit: float = 60.0) -> None:
+    """Wait for a `runc checkpoint` of the container that another worker has started; after `limit` seconds end it."""
+    await_criu(checkpoint, cgroup, limit=limit)
+    for pid in _dumping(container_id):
         proc.wait_for_exit(pid, limit=20.0)
 
 

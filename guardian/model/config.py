@@ -41,6 +41,7 @@ class Config:
     max_size: int
     max_container_size: int
     reserve: int
+    encrypt: bool
     trust_image_labels: bool
     guarded_names: tuple[str, ...]
     parallel: int
@@ -61,6 +62,7 @@ class Config:
     retained_snapshots: int
     retained_age: float
     retained_size: int
+    erase: bool
     log_level: LogLevel
 
     def guards(self, name: str) -> bool:
@@ -103,6 +105,15 @@ SETTINGS: tuple[Setting, ...] = (
         "The most that one container's checkpoint may take.",
     ),
     Setting("store", "reserve", "reserve", SIZE, "1G", "Space that is left free on the store's file system."),
+    Setting(
+        "store",
+        "encrypt",
+        "encrypt",
+        TRUTH,
+        False,
+        "Whether images are encrypted by the store's file system, with the key that systemd-creds has "
+        "(docs/encryption.md). What cannot be encrypted is then not saved.",
+    ),
     Setting(
         "labels",
         "trust-image-labels",
@@ -244,6 +255,14 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("retention", "max-age", "retained_age", duration(0), "0", "The age at which they go; 0 is none."),
     Setting("retention", "max-size", "retained_size", CEILING, "", "The most that they may take together."),
+    Setting(
+        "retention",
+        "erase",
+        "erase",
+        TRUTH,
+        True,
+        "Whether images that are deleted are overwritten before, where the file system writes in place (ext4, XFS).",
+    ),
     Setting("log", "level", "log_level", LEVEL, LogLevel.INFO.value, "The least that is said."),
 )
 

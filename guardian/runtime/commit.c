@@ -16,6 +16,7 @@
 #define _GNU_SOURCE
 #include "common.h"
 #include "connections.h"
+#include "processes.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,70 +31,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { FREEZE_LIMIT_MS = 5000, STAT_SIZE = 4096, FIRST_FIELD_AFTER_NAME = 3 };
+enum { FREEZE_LIMIT_MS = 5000 };
 
 static void say(const char *what)
 {
 	fprintf(stderr, "guardian: %s: %s\n", what, strerror(errno));
-}
-
-/* stat_field copies field `number` (1-based, proc(5)) of /proc/PID/stat; the name in parentheses may hold blanks. */
-static int stat_field(const char *stat, int number, char *out, size_t size)
-{
-	const char *at = strrchr(stat, ')');
-	int field = FIRST_FIELD_AFTER_NAME;
-	size_t length;
-
-	if (!at || at[1] != ' ')
-		return -1;
-	for (at += 2; field < number; field++) {
-		at = strchr(at, ' ');
-		if (!at)
-			return -1;
-		at++;
-	}
-	length = strcspn(at, " \n");
-	if (length == 0 || length >= size)
-		return -1;
-	memcpy(out, at, length);
-	out[length] = '\0';
-	return 0;
-}
-
-static int read_stat(const char *pid, char *stat)
-{
-	char path[PATH_SIZE];
-
-	if (snprintf(path, sizeof path, "/proc/%s/stat", pid) >= (int)sizeof path)
-		return -1;
-	return read_small(path, stat, STAT_SIZE) > 0 ? 0 : -1;
-}
-
-/* criu_pid is the first ancestor that is not a shell: CRIU starts its scripts through `sh -c`. */
-static pid_t criu_pid(void)
-{
-	pid_t pid = getppid();
-	char stat[STAT_SIZE], text[32], name[32];
-
-	for (int depth = 0; depth < 3; depth++) {
-		const char *open_mark, *close_mark;
-
-		snprintf(text, sizeof text, "%d", pid);
-		if (read_stat(text, stat) < 0)
-			return -1;
-		open_mark = strchr(stat, '(');
-		close_mark = strrchr(stat, ')');
-		if (!open_mark || !close_mark || (size_t)(close_mark - open_mark) >= sizeof name)
-			return -1;
-		memset(name, 0, sizeof name);
-		memcpy(name, open_mark + 1, (size_t)(close_mark - open_mark - 1));
-		if (strcmp(name, "sh") && strcmp(name, "dash") && strcmp(name, "bash"))
-			return pid;
-		if (stat_field(stat, 4, text, sizeof text) < 0)
-			return -1;
-		pid = (pid_t)strtol(text, NULL, 10);
-	}
-	return -1;
 }
 
 static int is_frozen(const char *cgroup)
@@ -249,16 +191,12 @@ static int decide(const char *dir, const char *word, char *decision)
 static int post_dump(const char *dir)
 {
 	char path[PATH_SIZE], facts[PATH_SIZE * 4], cgroup[PATH_SIZE], socket_path[PATH_SIZE], decision[PATH_SIZE] = "";
-	pid_t criu = criu_pid();
-	int criu_fd = criu > 0 ? (int)syscall(SYS_pidfd_open, criu, 0) : -1;
+	int criu_fd = watch_criu();
 	struct pollfd criu_ended = {.fd = criu_fd, .events = POLLIN};
 	int commit;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (criu_fd < 0 || criu_pid() != criu) {
-		say("CRIU is not the parent");
+	if (criu_fd < 0)
 		return 1;
-	}
 	if (join_path(path, dir, "script") < 0 || read_small(path, facts, sizeof facts) <= 0 ||
 	    value_of(facts, "cgroup", cgroup, sizeof cgroup) < 0 ||
 	    value_of(facts, "socket", socket_path, sizeof socket_path) < 0) {
@@ -343,8 +281,12 @@ static int post_restore(const char *dir)
 {
 	const char *restore = getenv("GUARDIAN_RESTORE");
 	char ledger[PATH_SIZE], verdict[PATH_SIZE], text[16];
+	struct pollfd criu_ended = {.events = POLLIN};
 
 	if (!restore || join_path(ledger, dir, "ledger") < 0 || join_path(verdict, ledger, "verdict") < 0)
+		return 1;
+	criu_ended.fd = watch_criu();
+	if (criu_ended.fd < 0)
 		return 1;
 	if (read_small(verdict, text, sizeof text) <= 0 || strcmp(text, "commit\n")) {
 		fprintf(stderr, "guardian: this image was never committed\n");
@@ -367,6 +309,11 @@ static int post_restore(const char *dir)
 	/* The wait may have been long: somebody may have started it cold meanwhile. */
 	if (forbidden(ledger))
 		return 1;
+	/* Without CRIU nothing is going to run, and the image must not be lost for that. */
+	if (poll(&criu_ended, 1, 0) != 0) {
+		fprintf(stderr, "guardian: CRIU has ended\n");
+		return 1;
+	}
 	if (mark_durable(dir, ledger, "spent") < 0) {
 		say("cannot write the ledger");
 		return 1;

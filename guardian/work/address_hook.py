@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from functools import partial
 
 from guardian.host import arp, connections, hooks
-from guardian.host.ledger import Checkpoint
+from guardian.host.checkpoint import Checkpoint
 from guardian.model.config import Config
 from guardian.model.connections import Address
 from guardian.model.container import Container

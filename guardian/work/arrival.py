@@ -7,17 +7,16 @@ import dataclasses
 import os
 import platform
 import re
-import shutil
 import socket
 import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from guardian.host import archive_reader, connections, layer, tree_put
+from guardian.host import archive_reader, connections, erasure, layer, tree_put
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_arrivals import Arrivals
 from guardian.host.docker_networks import PREDEFINED
-from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
 from guardian.host.tar_reader import BadArchive, Readable
 from guardian.model import archive
@@ -97,10 +96,10 @@ def unpacked(host: Host, stream: Readable, terms: Terms, folder: Path) -> Iterat
         room = disk.f_bavail * disk.f_frsize - host.config.reserve
         if room <= 0:
             raise StoreError("no space in the store", hint=f"look at {store}")
-        manifest = archive_reader.unpack(stream, folder, most=room)
+        manifest = archive_reader.unpack(stream, folder, most=room, make_images=host.ledger.make_images)
         yield _understood(folder, manifest, terms)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        erasure.away(folder, store, overwrite=host.config.erase)
 
 
 def _understood(folder: Path, manifest: Manifest, terms: Terms) -> Arrival:

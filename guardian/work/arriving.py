@@ -17,17 +17,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from guardian.host import archive_reader, gate, tree_put
+from guardian.host import archive_reader, erasure, gate, tree_put
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_arrivals import Arrivals
 from guardian.host.frames import Input, LinkLost, Output, Pace
-from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
 from guardian.model import archive
 from guardian.model.archive import Volume
@@ -73,7 +72,7 @@ def receive(host: Host, offered: Mapping[str, Any], link: tuple[Input, Output], 
         try:
             _Arriving(host, offer, coming, engine, link, worker).run()
         finally:
-            shutil.rmtree(coming.staging, ignore_errors=True)
+            erasure.away(coming.staging, host.ledger.store, overwrite=host.config.erase)
 
 
 class _Arriving:
@@ -221,6 +220,9 @@ class _Arriving:
         if not archive.is_name(name) or not (name.startswith(archive.IMAGES) or name in _STREAMED):
             raise BadInput("the other host sends a file of no such name", repr(name)[:100])
         path = guest.arrival.folder / name
+        if name.startswith(archive.IMAGES) and not path.parent.exists():
+            path.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._host.ledger.make_images(path.parent)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         return path
 

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import ClassVar, Protocol, Self
 
 from guardian.host import paths
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.frames import Input, LinkLost
-from guardian.host.ledger import Checkpoint
 from guardian.model.errors import GuardianError
 from guardian.model.outcome import Result
 from guardian.model.states import State

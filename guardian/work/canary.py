@@ -11,8 +11,9 @@ from guardian.model.graph import address_order
 from guardian.model.outcome import Result
 from guardian.work import pending
 from guardian.work.checkpoint import line
+from guardian.work.cold import waits
 from guardian.work.host import Host, Say
-from guardian.work.resume import Pending, waits
+from guardian.work.resume import Pending
 
 log = logging.getLogger("guardian.canary")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from guardian.host import runc, space
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import CommandFailed, run
-from guardian.host.ledger import Checkpoint
 from guardian.model.errors import GuardianError
 from guardian.model.graph import Graph, Group, Member
 from guardian.model.labels import GroupPolicy

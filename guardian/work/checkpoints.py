@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from guardian.host import manifest
-from guardian.host.ledger import Checkpoint, Ledger, remove
+from guardian.host.checkpoint import Checkpoint
+from guardian.host.ledger import Ledger, remove
 from guardian.host.record import Record
 from guardian.model import checkpoint_name
 from guardian.model.checkpoint_name import Named

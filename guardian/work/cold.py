@@ -1,15 +1,15 @@
-"""A start from zero instead of a restore, and what becomes of the checkpoint then."""
+"""What becomes of a container that is not restored: a cold start, its checkpoint set aside; or it waits."""
 
 from __future__ import annotations
 
 import contextlib
 
 from guardian.host import gate
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
-from guardian.host.ledger import Checkpoint
 from guardian.model.container import Container
 from guardian.model.errors import GuardianError, UnknownContainer
-from guardian.model.outcome import Outcome
+from guardian.model.outcome import Outcome, Result
 from guardian.model.states import State
 
 _COLD_LIMIT = 120.0
@@ -36,3 +36,9 @@ def cold(container: Container, reason: str, left: float) -> tuple[Outcome, str]:
     except GuardianError as error:
         return Outcome.FAILED, f"{reason}; and it did not start cold: {error}"
     return Outcome.COLD, reason
+
+
+def waits(container: Container, checkpoint: Checkpoint) -> Result:
+    """Not restored now, and nothing lost: it waits for the next dockerd."""
+    reason = "dockerd is going away, its checkpoint waits for the next one"
+    return Result(container.id, container.name, Outcome.SKIPPED, reason, 0.0, checkpoint.id)

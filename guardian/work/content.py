@@ -8,9 +8,9 @@ import logging
 from typing import Any
 
 from guardian.host import criu_cpu, docker_daemon, durable, layer
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
 from guardian.host.layer import Layer
-from guardian.host.ledger import Checkpoint
 from guardian.model import json_text
 from guardian.model.container import Container
 from guardian.model.errors import GuardianError

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from guardian.host import fence
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
 from guardian.host.frames import Input, LinkLost, Output, Progress
-from guardian.host.ledger import Checkpoint
 from guardian.model import archive
 from guardian.model.errors import BadInput, GuardianError
 from guardian.model.move import Offer

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from guardian.host.ledger import Checkpoint
+from guardian.host.checkpoint import Checkpoint
 from guardian.model.connections import Address
 from guardian.model.errors import CannotSave
 from guardian.model.states import Verdict

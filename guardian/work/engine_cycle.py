@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 
-from guardian.host import docker_daemon, facts, fence, gate, proc, runc, systemd
+from guardian.host import docker_daemon, facts, fence, gate, paths, proc, runc, systemd
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
 from guardian.host.docker_placeholders import Placeholders
-from guardian.host.ledger import Checkpoint
 from guardian.model.container import Container
 from guardian.model.errors import AlreadyRunning, GuardianError, NoCheckpoint, UnknownContainer
 from guardian.model.graph import Graph, Member
@@ -27,6 +28,8 @@ from guardian.work.restore import restore
 log = logging.getLogger("guardian.cycle")
 
 _COLD_LIMIT = 120.0
+_RESTORE_LIMIT = 20.0
+"""Seconds that a restore may take to its end when dockerd has died over it."""
 
 
 def engine_stops(host: Host, containers: Sequence[Container], *, say: Say) -> list[Result]:
@@ -43,7 +46,8 @@ def engine_stops(host: Host, containers: Sequence[Container], *, say: Say) -> li
 
 def engine_died(host: Host, *, say: Say) -> list[Result]:
     """Checkpoint what an engine that died has left serving, just before a new one would kill it."""
-    left = _alive(facts.kept())
+    kept = facts.kept()
+    left = _alive([*kept, *_just_resumed({container.id for container in kept})])
     if docker_daemon.running_pid() or not left:
         return []
     if docker_daemon.live_restore():
@@ -57,6 +61,24 @@ def engine_died(host: Host, *, say: Say) -> list[Result]:
         return []
     docker_daemon.note_start_tried()
     return _save(host, left, say=say)
+
+
+def _just_resumed(known: Collection[str]) -> Iterator[Container]:
+    """Containers over whose restore dockerd died: they run, and no facts of theirs were kept yet."""
+    for container_id in gate.names(paths.HOLDERS):
+        if container_id in known:
+            continue
+        restoring = runc.is_restoring(container_id)
+        if not gate.restored(container_id) and not (
+            restoring and gate.await_restored(container_id, limit=_RESTORE_LIMIT)
+        ):
+            continue
+        folder = gate.restoring_from(container_id)
+        try:
+            if folder is not None:
+                yield dataclasses.replace(Checkpoint(folder).record().container, running=True)
+        except GuardianError as error:
+            log.warning("%s runs, and its record cannot be read: %s", container_id[:12], error)
 
 
 def engine_is_up(host: Host, *, stopping: threading.Event, say: Say) -> list[Result]:

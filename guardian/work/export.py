@@ -12,8 +12,8 @@ from typing import Any
 
 from guardian.host import layer, tree
 from guardian.host.archive_writer import ArchiveWriter
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
-from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
 from guardian.host.tree import Write
 from guardian.model import archive, json_text, podman

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from guardian.host import layer, tar_reader, tree
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.images import files as images
 from guardian.host.images import ghosts
 from guardian.host.images.folder import Folder, open_image
 from guardian.host.layer import Layer
-from guardian.host.ledger import Checkpoint
 from guardian.host.tar_reader import Member
 from guardian.host.tree import Node
 from guardian.model.errors import BadInput, GuardianError

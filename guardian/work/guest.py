@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from guardian.host.ledger import Checkpoint
+from guardian.host.checkpoint import Checkpoint
 from guardian.model import archive
 from guardian.model.container import Container
 from guardian.model.errors import BadInput

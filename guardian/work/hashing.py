@@ -8,7 +8,7 @@ import queue
 import threading
 
 from guardian.host import manifest
-from guardian.host.ledger import Checkpoint
+from guardian.host.checkpoint import Checkpoint
 from guardian.model.errors import GuardianError
 
 log = logging.getLogger("guardian.hashing")

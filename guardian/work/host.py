@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from guardian.host.ledger import Checkpoint, Ledger
+from guardian.host.checkpoint import Checkpoint
+from guardian.host.ledger import Ledger
 from guardian.model.config import Config
 from guardian.model.container import Container
 from guardian.model.errors import Busy
@@ -30,7 +31,7 @@ class Host:
     @classmethod
     def of(cls, config: Config) -> Host:
         """The host as the configuration describes it."""
-        return cls(config, Ledger(Path(config.store_path)))
+        return cls(config, Ledger(Path(config.store_path), encrypted=config.encrypt))
 
 
 class Budget:

@@ -8,9 +8,9 @@ import os
 from pathlib import Path
 
 from guardian.host import archive_reader, connections, gate, layer, tree_put
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import run
 from guardian.host.docker_arrivals import Arrivals
-from guardian.host.ledger import Checkpoint
 from guardian.model.container import Container
 from guardian.model.errors import BadInput, GuardianError
 from guardian.work import rebuild

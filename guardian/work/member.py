@@ -16,8 +16,8 @@ from pathlib import Path
 
 from guardian.host import criu_config, durable, gate, netns, proc, runc
 from guardian.host.cgroup import Cgroup
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import run
-from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
 from guardian.model.container import Container
 from guardian.model.errors import CannotSave, GuardianError
@@ -29,7 +29,7 @@ from guardian.work import content, peers, script, staleness
 from guardian.work.barrier import Barrier
 from guardian.work.departure import Departure
 from guardian.work.host import Budget, Host
-from guardian.work.settle import KILL_LIMIT, release_running, script_socket, settle, void
+from guardian.work.settle import KILL_LIMIT, decide_void, release_running, script_socket, settle, void
 from guardian.work.slots import Rank, Slots
 
 _FREEZE_LIMIT = 10.0
@@ -208,7 +208,7 @@ class MemberCheckpoint:
     def give_up(self, reason: str) -> None:
         """Void the record and let the container go on as if nothing had been."""
         self.reason = self.reason or reason
-        if self.checkpoint.decide(Verdict.VOID) is Verdict.VOID:
+        if decide_void(self.checkpoint) is Verdict.VOID:
             self.go_on()
 
     def go_on(self) -> None:
@@ -341,12 +341,13 @@ class MemberCheckpoint:
 
     def _end_dump(self) -> None:
         """Wait for runc, or end CRIU, then look at what is there: exit codes decide nothing."""
-        process = self._process
+        process, limit = self._process, 5.0 if self.failed else KILL_LIMIT
         if process is not None:
             try:
-                process.wait(timeout=KILL_LIMIT if not self.failed else 5.0)
+                process.wait(timeout=limit)
             except subprocess.TimeoutExpired:
                 self._end_criu(process)
+            runc.await_criu(self.checkpoint.folder, self._cgroup, limit=limit)
         self.aftermath = settle(self.checkpoint, self._known, self.container, self.reason)
         if self.aftermath is not Aftermath.HELD and self._purpose is Purpose.SUSPEND:
             self.reason = self.reason or script.why(

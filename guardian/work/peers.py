@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 
 from guardian.host import connections, facts, fence, gate
 from guardian.host import farewell as farewells
-from guardian.host.ledger import Checkpoint
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.record import Record
 from guardian.model.config import Config
 from guardian.model.connections import Address, Peer, fates, fates_elsewhere, moves_along, said, to_fence

@@ -8,9 +8,9 @@ import logging
 import time
 from collections.abc import Sequence
 
-from guardian.host import criu_cpu, docker_networks, facts, gate, runc
+from guardian.host import criu_cpu, docker_networks, encryption, facts, gate, runc
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
-from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
 from guardian.model.container import Container
 from guardian.model.errors import GuardianError
@@ -31,6 +31,7 @@ _SOON = 5.0
 """Seconds within which dockerd hears of an end if it hears at all."""
 _UNNOTICED = "it waits: dockerd still says that it runs; restart docker.service"
 _PERSON_LIMIT = 10.0
+_MAY_HAVE_RUN = "its checkpoint may have run already and is never run twice"
 
 
 def sort_out(
@@ -184,6 +185,8 @@ def _stale(host: Host, checkpoint: Checkpoint, record: Record, container: Contai
     age = time.time() - record.taken
     if host.config.max_age and age > host.config.max_age:
         return f"its checkpoint is {age / 3600:.1f} h old, more than restore.max-age"
+    if encryption.is_locked(checkpoint.folder / "img", host.ledger.store):
+        return "its images are encrypted and the store's key is not there"
     processor = criu_cpu.changed(checkpoint)
     if processor:
         return f"it was taken on another processor and cannot go on on this one: {processor}"
@@ -227,8 +230,13 @@ def expire(host: Host, container: Container) -> Result:
 
 
 def _started_without_us(checkpoint: Checkpoint, container: Container) -> Result:
-    notes = (checkpoint.note(state) for state in (State.VOID, State.ORPHANED, State.EXPIRED))
-    reason = next((note for note in notes if note), "it was started without guardian")
+    notes = (checkpoint.note(state) for state in (State.VOID, State.ORPHANED, State.EXPIRED, State.SPENT))
+    reason = next((note for note in notes if note), "")
+    if not reason:
+        # Without a note it was a restore that spent it, and the power went before its end was written down.
+        reason = (
+            _MAY_HAVE_RUN if State.SPENT.value in checkpoint.marks() else "it was started without guardian"
+        )
     if checkpoint.restorable():
         checkpoint.mark(State.SPENT, reason)
     gate.lift(container.id)
@@ -253,8 +261,8 @@ def _why_not(checkpoint: Checkpoint) -> str:
         if state.value in marks:
             return checkpoint.note(state) or f"its checkpoint is {state.value}"
     if State.SPENT.value in marks:
-        return "its checkpoint may have run already and is never run twice"
-    return "its checkpoint was not complete when the host went down"
+        return _MAY_HAVE_RUN
+    return recover.INCOMPLETE
 
 
 def _not_understood(checkpoint: Checkpoint, container: Container | None, error: Exception) -> Result:

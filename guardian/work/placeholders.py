@@ -17,9 +17,9 @@ from typing import Self
 
 from guardian.host import gate
 from guardian.host.announcements import Announcements
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
 from guardian.host.docker_placeholders import Placeholders as Made
-from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
 from guardian.model import addresses
 from guardian.model.container import Attachment

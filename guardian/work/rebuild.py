@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from guardian.host import docker_arrivals, durable, proc
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import run
 from guardian.host.docker_arrivals import Arrivals
 from guardian.host.docker_networks import PREDEFINED, by_name, subnets, taken, without_subnets
-from guardian.host.ledger import Checkpoint
 from guardian.model import archive
 from guardian.model.container import Attachment, Container
 from guardian.model.errors import BadInput, GuardianError

@@ -11,15 +11,14 @@ import fcntl
 import json
 import logging
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from guardian.host import durable, gate
+from guardian.host import durable, erasure, gate
 from guardian.host.docker_arrivals import Arrivals
-from guardian.host.ledger import remove_all
+from guardian.host.ledger import remove
 from guardian.model import json_text
 from guardian.model.errors import Busy, GuardianError, UnknownContainer
 from guardian.model.move import move_id
@@ -121,7 +120,7 @@ class Reception:
     def forget(self) -> None:
         """Nothing is open any more: what was made stays."""
         self._made = []
-        shutil.rmtree(self.folder, ignore_errors=True)
+        erasure.away(self.folder, self._host.ledger.store, overwrite=self._host.config.erase)
         with contextlib.suppress(OSError):  # others are there
             self.folder.parent.rmdir()
 
@@ -186,7 +185,8 @@ def _remove_container(host: Host, engine: Arrivals, container_id: str) -> None:
         else:
             break
     gate.lift(container_id)
-    remove_all(host.ledger.of(container_id))
+    for checkpoint in host.ledger.of(container_id):
+        remove(checkpoint)
 
 
 def _never_ran(host: Host, container_id: str, started_at: str) -> bool:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from guardian.host import gate, runc
+from guardian.host import gate, proc, runc
 from guardian.host.cgroup import Cgroup
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
-from guardian.host.ledger import Checkpoint
 from guardian.model.errors import GuardianError, StoreError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Aftermath, Purpose, State, Verdict
@@ -19,6 +19,8 @@ log = logging.getLogger("guardian.recover")
 
 _UNSETTLED = frozenset({State.FROZEN, State.LOCKED, State.DUMPED, State.DURABLE, State.HELD, State.COMMITTED})
 
+_WORKER_ENDED = "guardian's worker ended in the middle"
+INCOMPLETE = "its checkpoint was not complete when the host went down"
 _RESTORE_LIMIT = 20.0
 """Seconds from `spent` to a container that runs: filters, credentials, limits."""
 
@@ -100,11 +102,12 @@ def _settle(checkpoint: Checkpoint, say: Say) -> None:
     record = checkpoint.record()
     known = runc.state(record.container.id)
     if known is not None:
-        runc.await_dump(record.container.id, Cgroup(known.cgroup))
-    what = settle(checkpoint, known, record.container, "guardian's worker ended in the middle")
+        runc.await_dump(record.container.id, checkpoint.folder, Cgroup(known.cgroup))
+    why = _WORKER_ENDED if record.boot == proc.boot_id() else INCOMPLETE
+    what = settle(checkpoint, known, record.container, why)
     log.info("checkpoint %s of %s: %s", checkpoint.id, record.container.name, what.value)
     if known is not None and what is not Aftermath.HELD and checkpoint.purpose() is Purpose.SUSPEND:
-        reason = "the checkpoint was given up, guardian's worker ended in the middle"
+        reason = f"the checkpoint was given up, {why}"
         result = Result(
             record.container.id, record.container.name, Outcome.SKIPPED, reason, 0.0, checkpoint.id
         )

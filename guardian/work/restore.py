@@ -17,10 +17,11 @@ from guardian.model.labels import Condition
 from guardian.model.outcome import Outcome, Result
 from guardian.work import retention
 from guardian.work.checkpoint import line
+from guardian.work.cold import waits
 from guardian.work.coming import Coming
 from guardian.work.host import Host, Say
 from guardian.work.placeholders import Placeholders
-from guardian.work.resume import Pending, Resume, waits
+from guardian.work.resume import Pending, Resume
 
 _HEALTH_INTERVAL = 0.5
 

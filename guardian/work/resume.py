@@ -11,26 +11,30 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from guardian.host import connections, criu_config, docker_daemon, facts, gate, manifest, runc
+from guardian.host import connections, criu_config, docker_daemon, facts, gate, manifest, mounts, proc, runc
 from guardian.host.cgroup import Cgroup
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
-from guardian.host.ledger import Checkpoint
 from guardian.host.record import Record
 from guardian.model.container import Container
 from guardian.model.errors import EngineUnavailable, GuardianError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import State
 from guardian.work import hooks, peers
-from guardian.work.cold import cold, set_aside
+from guardian.work.cold import cold, set_aside, waits
 from guardian.work.coming import Coming
 from guardian.work.hooks import Event
 from guardian.work.host import Host
+from guardian.work.settle import note_state
 
 _KILL_LIMIT = 30.0
 _GATE_INTERVAL = 0.2
 _SOON = 30.0
 """Seconds after which a restore that failed is not tried again."""
 _ADDRESS_GONE = "Cannot assign requested address"
+_AT_WORK = ("criu", "runc", "guardian-holder")
+_SURE = 4
+"""Looks after which processes without one of these are what a killed CRIU has left."""
 _RESTORE_FAILED = "restore failed (status"
 """What runtime/restore.c says where `runc restore` has ended within its time."""
 
@@ -44,12 +48,6 @@ class Pending:
     checkpoint: Checkpoint
     record: Record
     container: Container
-
-
-def waits(container: Container, checkpoint: Checkpoint) -> Result:
-    """Not restored now, and nothing lost: it waits for the next dockerd."""
-    reason = "dockerd is going away, its checkpoint waits for the next one"
-    return Result(container.id, container.name, Outcome.SKIPPED, reason, 0.0, checkpoint.id)
 
 
 class Resume:
@@ -67,6 +65,7 @@ class Resume:
         self._error = ""
         self._damage = ""
         self._engine_gone = False
+        self._without_criu = 0
         self._begun = time.monotonic()
         self._thread: threading.Thread | None = None
         self.ended = -1
@@ -74,6 +73,7 @@ class Resume:
     def begin(self) -> None:
         """Give the ticket and say `docker start`, in a thread."""
         self._error = ""
+        self._without_criu = 0
         try:
             self._checkpoint.mark(State.TICKETED)
             gate.clear_holder(self.container.id)
@@ -148,6 +148,8 @@ class Resume:
         """Start the container anew; its checkpoint is kept as an orphan. The hold ends either way."""
         if self._checkpoint.elsewhere():
             return self._not_given_up()
+        if not gate.restored(self.container.id):
+            gate.clear_holder(self.container.id)  # dockerd waits for it where we have failed in the middle
         return self._keep(*cold(self.container, set_aside(self._checkpoint, reason), left))
 
     def abandon(self) -> None:
@@ -172,6 +174,7 @@ class Resume:
         if self._checkpoint.intact() or runc.state(self.container.id) is None:  # else it may run
             Cgroup(Path(self._record.cgroup)).kill(limit=_KILL_LIMIT)
             runc.forget(self.container.id)
+        mounts.detach_work(self._checkpoint.folder)
 
     def _waits_for_another_engine(self) -> bool:
         """dockerd went away and nothing has run: hold and ledger stay, the next dockerd's restore takes it up."""
@@ -187,7 +190,7 @@ class Resume:
             said = self._prepare(addresses_kept=addresses_kept)
             good = (self._coming is None or self._coming.complete()) and not self._refusal()
             if not self._error and good:
-                self._checkpoint.mark(State.RESTORING)
+                note_state(self._checkpoint, State.RESTORING)
         except (GuardianError, OSError) as error:
             self._error, good = f"its restore cannot be prepared: {error}", False
         preparation = self._error
@@ -199,9 +202,19 @@ class Resume:
                 gate.withdraw(self.container.id)
                 gate.clear_holder(self.container.id)
             self._thread.join(_GATE_INTERVAL)
+            self._watch_criu()
         os.close(self.ended)
         self._error = self._damage or preparation or self._error
         return said
+
+    def _watch_criu(self) -> None:
+        """End what a killed CRIU leaves, in whose cgroup it was: runc would wait for it until its time is over."""
+        cgroup = Cgroup(Path(self._record.cgroup))
+        names = [seen.name for pid in cgroup.pids() if (seen := proc.stat(pid)) is not None]
+        at_work = not names or any(name.startswith(_AT_WORK) for name in names)
+        self._without_criu = 0 if at_work else self._without_criu + 1
+        if self._without_criu >= _SURE and State.SPENT.value not in self._checkpoint.marks():
+            cgroup.kill(limit=_KILL_LIMIT)
 
     def _prepare(self, *, addresses_kept: bool) -> str:
         """Write what CRIU and the commit script read; returns what is to be said of the connections."""

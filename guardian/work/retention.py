@@ -6,7 +6,8 @@ import logging
 import shutil
 import time
 
-from guardian.host.ledger import Checkpoint, remove
+from guardian.host.checkpoint import Checkpoint
+from guardian.host.ledger import remove
 from guardian.model.errors import GuardianError
 from guardian.model.retention import Keep, Kept, Limits, decide, too_much
 from guardian.model.states import Purpose, State
@@ -66,4 +67,4 @@ def _apply(checkpoint: Checkpoint, keep: Keep) -> None:
     if keep is Keep.NOTHING:
         remove(checkpoint)
     elif keep is Keep.RECORD:
-        shutil.rmtree(checkpoint.folder / "img", ignore_errors=True)
+        checkpoint.drop_images()

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
 from pathlib import Path
 
-from guardian.host import facts, fence, gate, netns, paths, runc, tcp_repair
+from guardian.host import facts, fence, gate, mounts, netns, paths, runc, tcp_repair
 from guardian.host.cgroup import Cgroup
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import CommandFailed
-from guardian.host.ledger import Checkpoint
 from guardian.model.container import Container
 from guardian.model.states import Aftermath, Purpose, State, Verdict, aftermath
 
@@ -29,7 +28,8 @@ def settle(
     """Bring a dump to its end; can be repeated. A container that goes on is let go whatever the ledger says."""
     cgroup = Cgroup(known.cgroup if known else Path(checkpoint.record().cgroup))
     script_socket(checkpoint).unlink(missing_ok=True)  # of a worker that was killed
-    verdict = checkpoint.verdict() or checkpoint.decide(Verdict.VOID)
+    mounts.detach_work(checkpoint.folder)
+    verdict = checkpoint.verdict() or decide_void(checkpoint)
     if checkpoint.purpose() is Purpose.SNAPSHOT and verdict is Verdict.COMMIT:
         _end_snapshot(checkpoint, known, container)
         return Aftermath.HELD
@@ -41,10 +41,10 @@ def settle(
         cgroup.kill(limit=KILL_LIMIT)
         what = Aftermath.HELD
     if what is Aftermath.HELD:
-        checkpoint.mark(State.COMMITTED)
+        note_state(checkpoint, State.COMMITTED)
         # runc refuses to delete a paused container, and dockerd would wait for it.
         cgroup.thaw()
-        checkpoint.mark(State.KILLED)
+        note_state(checkpoint, State.KILLED)
         gate.allow_exec(container.id)
         facts.forget(container.id)
         return what
@@ -57,6 +57,21 @@ def settle(
     return what
 
 
+def decide_void(checkpoint: Checkpoint) -> Verdict:
+    """Decide VOID of a dump whose script is gone, unless it is decided; returns the verdict that holds.
+
+    A store that cannot be written must not keep anybody frozen: without a verdict nothing is ever restored. Raises
+    OSError where it cannot be seen that there is none.
+    """
+    try:
+        return checkpoint.decide(Verdict.VOID)
+    except OSError as error:
+        log.error("checkpoint %s: the verdict cannot be written: %s", checkpoint.id, error)
+        if checkpoint.is_undecided():
+            return Verdict.VOID
+        raise
+
+
 def script_socket(checkpoint: Checkpoint) -> Path:
     """Where the commit script of a dump asks for its word."""
     return paths.DUMPS / f"{checkpoint.id}.sock"
@@ -64,11 +79,16 @@ def script_socket(checkpoint: Checkpoint) -> Path:
 
 def void(checkpoint: Checkpoint, reason: str) -> None:
     """Write down why there is no checkpoint. The verdict has decided: a full store must not keep anybody frozen."""
-    shutil.rmtree(checkpoint.folder / "img", ignore_errors=True)
+    checkpoint.drop_images()
+    note_state(checkpoint, State.VOID, reason)
+
+
+def note_state(checkpoint: Checkpoint, state: State, note: str = "") -> None:
+    """Mark a state that follows from what is on disk: a store that cannot be written must not keep the work from it."""
     try:
-        checkpoint.mark(State.VOID, reason)
+        checkpoint.mark(state, note)
     except OSError as error:
-        log.error("checkpoint %s: the ledger cannot be written: %s", checkpoint.id, error)
+        log.error("checkpoint %s: that it is %s cannot be written: %s", checkpoint.id, state.value, error)
 
 
 def release_running(known: runc.RuncContainer, container: Container, checkpoint: Checkpoint) -> None:

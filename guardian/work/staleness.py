@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from guardian.host import durable, held_files, layer
-from guardian.host.ledger import Checkpoint
+from guardian.host.checkpoint import Checkpoint
 from guardian.model import json_text, plain
 from guardian.model.config import Config
 from guardian.model.container import Container

@@ -10,7 +10,7 @@ import time
 
 from guardian.host import gate, paths, proc, runc
 from guardian.host.cgroup import Cgroup
-from guardian.host.ledger import Checkpoint
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.record import Record
 from guardian.model.container import Container
 from guardian.model.errors import StoreError
@@ -73,7 +73,7 @@ def _remember(
         by_person=False,
     )
     try:
-        made = host.ledger.begin(record)
+        made = host.ledger.begin(record, images=False)
         made.decide(Verdict.VOID)
         made.mark(State.VOID, reason)
     except (StoreError, OSError) as error:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import enum
 
 from guardian.host import manifest
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.images.folder import Folder
 from guardian.host.images.processes import inspect
-from guardian.host.ledger import Checkpoint
 from guardian.model.errors import StoreError
 
 

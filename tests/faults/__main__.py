@@ -1,7 +1,8 @@
 """`make test-faults`: run the cells that this commit has no result for, and print the table.
 
-Environment: SEED (which member of the group is struck), ONLY (a regular expression of "STEP / FAULT / TRIGGER"),
-MINUTES (stop in good time; the next run goes on), AGAIN=1 (what has failed is run once more).
+Environment: JOBS (hosts side by side), SEED (which member of the group is struck), ONLY (a regular expression of
+"STEP / FAULT / TRIGGER"), MINUTES (stop in time; the next run goes on), AGAIN=1 (run what has failed once more).
+The table goes to dist/faults.md too.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.faults.bench import Bench
@@ -22,6 +24,8 @@ from tests.faults.steps import Cell, cells, impossible
 from tests.machines.recipes import known_suites
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
+_MOST = 6000
+_TABLE = _REPOSITORY / "dist" / "faults.md"
 
 
 def missing(results: Results) -> list[Cell]:
@@ -41,10 +45,10 @@ def missing(results: Results) -> list[Cell]:
 def run_on_one_host(package: Path, todo: list[Cell], results: Results, seed: int, end: float) -> None:
     """Take cells off the list until one fails, which costs the host, or the list or the time is over."""
     with FaultHost(known_suites()[0]) as host:
+        print(f"{host.name}: {len(todo)} cells to run", flush=True)
         bench = Bench(host, package)
         try:
-            while todo and time.monotonic() < end:
-                cell = todo.pop(0)
+            while time.monotonic() < end and (cell := _next(todo)) is not None:
                 found = Run(bench, cell, seed).run()
                 results.add(cell, seed, found)
                 shown = ", ".join(f"{name} {outcome}" for name, outcome in found.outcomes.items())
@@ -53,11 +57,25 @@ def run_on_one_host(package: Path, todo: list[Cell], results: Results, seed: int
                     flush=True,
                 )
                 if found.verdict:
-                    if host.is_up:
-                        print(bench.site.told(), flush=True)
+                    # The console has what units said on the way down, which the journal may not have kept.
+                    print(host.console_text()[-_MOST:], bench.site.told() if host.is_up else "", flush=True)
                     return
         finally:
             bench.close()
+
+
+def _next(todo: list[Cell]) -> Cell | None:
+    """The first cell of the list, taken off it; another lane takes from it as well."""
+    try:
+        return todo.pop(0)
+    except IndexError:
+        return None
+
+
+def lane(packages: Path, todo: list[Cell], results: Results, seed: int, end: float) -> None:
+    """One host after the other."""
+    while todo and time.monotonic() < end:
+        run_on_one_host(next(packages.glob("*.deb")), todo, results, seed, end)
 
 
 def main() -> int:
@@ -70,10 +88,16 @@ def main() -> int:
         if todo:
             build = [str(_REPOSITORY / "packaging" / "build.sh"), folder]
             subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
-        while todo and time.monotonic() < end:
-            run_on_one_host(next(Path(folder).glob("*.deb")), todo, results, seed, end)
+        jobs = int(os.environ.get("JOBS", "1"))
+        with ThreadPoolExecutor(jobs) as pool:
+            lanes = [pool.submit(lane, Path(folder), todo, results, seed, end) for _ in range(jobs)]
+            for done in lanes:
+                done.result()
     found = results.read()
-    print(f"\nCommit {results.commit}\n\n{table(found)}\n\n{summary(found)}")
+    told = f"Commit {results.commit}, {time.strftime('%F')}.\n\n{summary(found)}\n\n{table(found)}\n"
+    _TABLE.parent.mkdir(exist_ok=True)
+    _TABLE.write_text(told)
+    print(f"\n{told}")
     return 1 if missing(results) or any(data["verdict"] for data in found.values()) else 0
 
 

@@ -16,12 +16,14 @@ from tests.host.outside import PATIENCE, Program, client
 from tests.host.site import Site
 from tests.machines.errors import MachineError
 
-POLICIES = {"db": "always", "app": "unless-stopped", "lone": "no"}
+POLICIES = {"db": "always", "app": "unless-stopped", "lone": "on-failure"}
 """The containers and their restart policies. `app` talks to `db`: one group; `lone` is another."""
 
 PORTS = {"app": 8080, "lone": 8081}
 """Who has a client outside, at which port of the host."""
 
+_SHORT = "/etc/systemd/system/docker.service.d/short.conf"
+"""Debian's 90 seconds until a dockerd that is stopped by SIGSTOP is killed are too long for a table."""
 _LOOK = "{{.Name}} {{.Id}} {{.State.Running}} {{.State.Pid}} {{.State.StartedAt}} {{.HostConfig.RestartPolicy.Name}}"
 
 
@@ -51,7 +53,8 @@ class Bench:
         self.site.install(package)
         self._clients = contextlib.ExitStack()
         self.clients: dict[str, Program] = {}
-        self.host.succeed("docker network create --subnet 10.77.0.0/24 shop")
+        self.host.write(_SHORT, "[Service]\nTimeoutStopSec=10\n")
+        self.host.succeed("systemctl daemon-reload; docker network create --subnet 10.77.0.0/24 shop")
         self._begin("db", "witness 9000", "--network shop --ip 10.77.0.10")
         app = "--network shop --ip 10.77.0.11 -p 8080:9000 --label guardian.depends-on=db"
         self._begin("app", "witness 9000 10.77.0.10 9000", app)
@@ -81,6 +84,11 @@ class Bench:
         except (OSError, ValueError):
             return {}
         return found
+
+    def said_good_bye(self, name: str) -> str:
+        """The token of the last process of a container that was told to stop."""
+        path = f"/var/lib/docker/volumes/{name}/_data/bye"
+        return self.host.execute(f"cat {path}")[1]
 
     def look(self) -> dict[str, Seen]:
         """All containers as they are now."""

@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_FAN_CLOEXEC, _FAN_NONBLOCK, _FAN_CLASS_CONTENT = 0x1, 0x2, 0x4
+_FAN_CLOEXEC, _FAN_NONBLOCK, _FAN_CLASS_PRE_CONTENT = 0x1, 0x2, 0x8
+"""Only the last one may answer with an error of its choice (Linux 6.14 and newer)."""
 _FAN_MARK_ADD, _FAN_MARK_FILESYSTEM = 0x1, 0x100
 _FAN_OPEN_PERM, _FAN_ONDIR = 0x10000, 0x40000000
-_FAN_ALLOW = 1
+_FAN_ALLOW, _FAN_DENY, _ERROR_SHIFT = 0x1, 0x2, 24
 _METADATA = struct.Struct("=IBBHQii")
 _RESPONSE = struct.Struct("=iI")
 
@@ -63,10 +64,12 @@ class Gate:
             if not old or (path / "done").exists() or (path / "void").exists()
         }
         self._seen: set[str] = set()
-        self._held = -1
+        self._held: list[int] = []
         self.checkpoint = ""
         self._reached = threading.Event()
-        self._group = _call("fanotify_init", _FAN_CLOEXEC | _FAN_NONBLOCK | _FAN_CLASS_CONTENT, os.O_RDONLY)
+        self._group = _call(
+            "fanotify_init", _FAN_CLOEXEC | _FAN_NONBLOCK | _FAN_CLASS_PRE_CONTENT, os.O_RDONLY
+        )
         self._stop, self._stopped = os.pipe()
         _call(
             "fanotify_mark",
@@ -83,28 +86,31 @@ class Gate:
         """Wait until somebody stands at the gate; False where nobody does within `limit` seconds."""
         return self._reached.wait(limit)
 
-    def open(self) -> None:
-        """Let everybody through, now and from now on. Can be repeated."""
+    def open(self, *, error: int = 0) -> None:
+        """Let everybody through, now and from now on; who was held gets the `error`, if any. Can be repeated."""
         if self._stopped < 0:
             return
+        for descriptor in self._held if error else []:
+            os.write(self._group, _RESPONSE.pack(descriptor, _FAN_DENY | error << _ERROR_SHIFT))
         os.close(self._stopped)
         self._stopped = -1
         self._thread.join()
         os.close(self._stop)
         # What was not answered yet is allowed by that.
         os.close(self._group)
-        if self._held >= 0:
-            os.close(self._held)
+        for descriptor in self._held:
+            os.close(descriptor)
 
     def _answer(self) -> None:
         while True:
             ready, _, _ = select.select([self._group, self._stop], [], [])
             if self._stop in ready:
                 return
-            with contextlib.suppress(BlockingIOError):
+            # EIO: a file system that has failed, whose files cannot be opened for us; who asked is told no.
+            with contextlib.suppress(OSError):
                 for descriptor in _events(os.read(self._group, 65536)):
                     if self._is_it(descriptor):
-                        self._held = descriptor
+                        self._held.append(descriptor)
                         self._reached.set()
                         continue
                     os.write(self._group, _RESPONSE.pack(descriptor, _FAN_ALLOW))
@@ -112,7 +118,9 @@ class Gate:
 
     def _is_it(self, descriptor: int) -> bool:
         found = CHECKPOINT.search(os.readlink(f"/proc/self/fd/{descriptor}"))
-        if found is None or found[1] in self._old | self._seen or self._held >= 0:
+        if found is not None and found[1] == self.checkpoint:
+            return found[2] == "ledger"  # a bystander may have been the first one
+        if found is None or found[1] in self._old | self._seen or self._held:
             return False
         if not self._wanted(found[2], self._store / found[1] / "ledger"):
             return False

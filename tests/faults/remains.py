@@ -23,7 +23,7 @@ echo "count: containers $(docker ps -aq | wc -l)"
 echo "count: networks $(docker network ls -q | wc -l)"
 echo "count: scopes $(ls -d /sys/fs/cgroup/system.slice/docker-*.scope 2>/dev/null | wc -l)"
 echo "count: holders $(ls holders | wc -l)"
-echo "count: mounts $(grep -cE ' /(var/lib|run)/(docker|containerd)/' /proc/self/mountinfo)"
+echo "count: mounts $(grep -cE ' /(var/lib|run)/(docker|containerd|guardian)/' /proc/self/mountinfo)"
 exit 0
 """
 _NAMES = ("criu", "criu.real", "commit", "runc", "containerd-shim", "docker-proxy")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import random
 import re
 import time
@@ -10,13 +11,21 @@ import time
 from tests.faults import remains
 from tests.faults.bench import POLICIES, PORTS, Bench, Seen, Watch
 from tests.faults.gate import Gate
-from tests.faults.steps import FAULTS, STEPS, Cell, Floor, Trigger, floor
-from tests.faults.strike import strike
+from tests.faults.host import STORE
+from tests.faults.steps import FAULTS, MOUNTED_ANEW, STEPS, Cell, Floor, Strike, Trigger, floor
+from tests.faults.strike import FILLER, strike
 from tests.machines.errors import MachineError
 
+_ERRORS = {Strike.ONE_EIO: errno.EIO, Strike.ONE_ENOSPC: errno.ENOSPC}
+_BATTERY = 5.0
+_PATIENCE = 3.0
+_MAY_NOTICE = ("dockerd", "containerd", "")
+"""Whose faults may cost connections: their own, of the ports, and what is no process."""
 _REACHED_LIMIT = 30.0
-_SETTLED_LIMIT = 150.0
+_SETTLED_LIMIT = 90.0
 _BUS = "busctl call org.dockerguardian.Guardian1 /org/dockerguardian/Guardian1 org.dockerguardian.Guardian1"
+
+_BUS_IS_THERE = _BUS.replace("call", "get-property", 1) + " Version"
 
 SAVE = {
     Trigger.COMMAND: "systemd-run --collect --unit=asked guardianctl checkpoint",
@@ -67,6 +76,7 @@ class Run:
         self._host = bench.host
         self._cell = cell
         self._step = STEPS[cell.step]
+        self._strikes = FAULTS[cell.fault].strikes
         self._trigger = Trigger(cell.trigger)
         self._number = random.Random(f"{seed} {cell}").randrange(len(POLICIES))
         self._helped: list[str] = []
@@ -93,8 +103,9 @@ class Run:
         self._phases[phase] = round(time.monotonic() - self._begun - sum(self._phases.values()), 1)
 
     def _run(self) -> None:
+        self._wake_the_bus_face()
         before, there = self._bench.look(), remains.counts(self._bench)
-        with Watch(self._bench, crash=self._cell.fault == "crash").running() as watch:
+        with Watch(self._bench, crash=self._strikes in (Strike.CRASH, Strike.UPS)).running() as watch:
             self._strike_at_the_step()
             self._past("struck")
             self._recover()
@@ -102,6 +113,7 @@ class Run:
             self._after = self._bench.look()
             for name in POLICIES:
                 self._judge(name, before[name], self._after[name])
+            self._wake_the_bus_face()
             changed = remains.differences(there, remains.counts(self._bench))
             assert not changed, f"left over: {changed}"
             self._listen()
@@ -109,6 +121,11 @@ class Run:
         assert not watch.wrong, "; ".join(watch.wrong[:3])
         self._reboot_again()
         self._past("rebooted")
+
+    def _wake_the_bus_face(self) -> None:
+        """It starts when it is asked, and has namespaces of its own."""
+        if self._trigger is Trigger.BUS:
+            self._host.succeed(_BUS_IS_THERE)
 
     def _strike_at_the_step(self) -> None:
         asked = self._step.resume and self._trigger in RESUME
@@ -121,8 +138,18 @@ class Run:
             assert gate.reached(limit=_REACHED_LIMIT), "the step was not reached"
             self._struck = gate.checkpoint.partition("/")[0]
             strike(self._bench, self._cell, gate.checkpoint)
+            gate.open(error=_ERRORS.get(self._strikes, 0))
+            if self._strikes is Strike.UPS:
+                self._end_of_battery()
         finally:
             gate.open()
+
+    def _end_of_battery(self) -> None:
+        end = time.monotonic() + _BATTERY
+        while self._host.is_up and time.monotonic() < end:
+            time.sleep(0.02)
+        if self._host.is_up:
+            self._host.crash()
 
     def _recover(self) -> None:
         """What an administrator does: switch on what is off, ask for what was asked for, wait."""
@@ -130,7 +157,19 @@ class Run:
             self._host.wait_for_shutdown(timeout=_SETTLED_LIMIT)
         if not self._host.is_up:
             self._host.start()
-        self._settle()
+        if self._strikes is Strike.STOP and self._trigger is not Trigger.REBOOT:
+            time.sleep(_PATIENCE)
+            self._helped.append("systemctl restart docker")
+            self._host.execute("systemctl restart docker", timeout=_SETTLED_LIMIT)
+        if self._strikes is Strike.BROKEN:
+            time.sleep(_PATIENCE)  # what cannot be read stays held until it can be
+        else:
+            self._settle()
+        self._host.succeed(f"rm -f /{STORE}/{FILLER} || true")
+        if self._strikes in MOUNTED_ANEW:
+            self._helped.append("reboot")
+            self._host.reboot()
+            self._settle()
         if self._trigger in (Trigger.COMMAND, Trigger.BUS) and self._host.run(_HELD).status == 0:
             self._host.execute("guardianctl restore")
             self._settle()
@@ -160,7 +199,10 @@ class Run:
         self._bench.site.wait_for(lambda: int(self._bench.witness(name).get("count", 0)) > after.count)
         kept = after.token == before.token
         ran_on = kept and after.started_at == before.started_at
+        wanted = floor(self._cell)
         self._outcomes[name] = "ran on" if ran_on else "resumed" if kept else "cold"
+        if not kept and wanted is Floor.GRACEFUL:
+            assert self._bench.said_good_bye(name) == before.token, f"{name}: killed"
         if not kept:
             assert after.outcome == "cold", f"{name}: cold, and said to be {after.outcome!r}"
             pattern = FAULTS[self._cell.fault].reason
@@ -168,8 +210,8 @@ class Run:
             assert re.search(pattern, after.reason), f"{name}: cold, {after.reason!r}"
         elif not ran_on:
             assert after.outcome == "resumed", f"{name}: resumed, and said to be {after.outcome!r}"
-        wanted = floor(self._cell)
-        assert kept or wanted is Floor.SAID, f"{name}: cold ({after.reason}), and should be {wanted.value}"
+        may_be_cold = wanted in (Floor.SAID, Floor.GRACEFUL)
+        assert kept or may_be_cold, f"{name}: cold ({after.reason}), and should be {wanted.value}"
         gone = [
             line for line in self._host.succeed(f"docker diff {name}").splitlines() if line.startswith("D ")
         ]
@@ -185,9 +227,8 @@ class Run:
         if wanted is Floor.ALIVE:
             assert not self._noticed, f"clients noticed: {self._noticed}"
         for name in self._noticed:
-            assert self._outcomes[name] == "cold" or self._cell.fault in ("crash", "dockerd", "containerd"), (
-                f"the client of {name} noticed: {self._noticed[name]}"
-            )
+            may = self._outcomes[name] == "cold" or FAULTS[self._cell.fault].process in _MAY_NOTICE
+            assert may, f"the client of {name} noticed: {self._noticed[name]}"
         if self._noticed:
             self._bench.connect()
 

@@ -67,31 +67,57 @@ class Trigger(enum.Enum):
     """`systemctl reboot`; a resume at boot is not looked at apart, `restart` runs the same one."""
 
 
+class Strike(enum.Enum):
+    """What is done."""
+
+    KILL = "the process is killed"
+    STOP = "the process is stopped; seconds later an administrator restarts docker.service"
+    CRASH = "the power fails"
+    UPS = "the step takes 15 seconds, 5 seconds later the power fails"
+    FULL = "the store is full until all is over"
+    READ_ONLY = (
+        "the store's file system turns read-only, as after an error of its own; the next boot mounts it anew"
+    )
+    BROKEN = "all that is asked of the store fails with EIO from then on; the next boot mounts it anew"
+    ONE_EIO = "this one call, the open of the step, fails with EIO"
+    ONE_ENOSPC = "this one call, the open of the step, fails with ENOSPC"
+
+
 @dataclasses.dataclass(frozen=True)
 class Fault:
     """What strikes: a process that is killed or stopped, the disk, or the host. `triggers`: what it is tried with."""
 
     triggers: tuple[Trigger, ...]
     process: str = ""
+    strikes: Strike = Strike.KILL
     reason: str = ""
     """What the reason of a container that came to be cold must say, as a regular expression."""
 
 
 _ALL = (Trigger.COMMAND, Trigger.RESTART, Trigger.REBOOT)
 _MAY_HAVE_RUN = "may have run"
+_CRASHED = f"{_MAY_HAVE_RUN}|host .*went down"
+_DISK = f"{_CRASHED}|[Nn]o space|[Rr]ead-only|Input/output|cannot be (written|read)"
 FAULTS: Mapping[str, Fault] = {
-    "worker": Fault(_ALL, "worker", _MAY_HAVE_RUN),
+    "worker": Fault(_ALL, "worker", reason=_MAY_HAVE_RUN),
     "bus face": Fault((Trigger.BUS,), "guardiand"),
-    "dockerd": Fault(_ALL, "dockerd", _MAY_HAVE_RUN),
-    "containerd": Fault(_ALL, "containerd", _MAY_HAVE_RUN),
-    "runc": Fault(_ALL, "runc", _MAY_HAVE_RUN),
-    "script": Fault(_ALL, "script", _MAY_HAVE_RUN),
-    "criu": Fault(_ALL, "criu", _MAY_HAVE_RUN),
-    "crash": Fault(
-        (Trigger.RESTART,),
-        reason=f"{_MAY_HAVE_RUN}|without a checkpoint|not complete when the host went down",
-    ),
+    "dockerd": Fault(_ALL, "dockerd", reason=_MAY_HAVE_RUN),
+    "containerd": Fault(_ALL, "containerd", reason=_MAY_HAVE_RUN),
+    "runc": Fault(_ALL, "runc", reason=_MAY_HAVE_RUN),
+    "script": Fault(_ALL, "script", reason=_MAY_HAVE_RUN),
+    "criu": Fault(_ALL, "criu", reason=_MAY_HAVE_RUN),
+    "dockerd stopped": Fault((Trigger.RESTART, Trigger.REBOOT), "dockerd", Strike.STOP, _MAY_HAVE_RUN),
+    "crash": Fault((Trigger.RESTART,), strikes=Strike.CRASH, reason=_CRASHED),
+    "ups": Fault((Trigger.REBOOT,), strikes=Strike.UPS, reason=_CRASHED),
+    "full": Fault((Trigger.COMMAND, Trigger.RESTART), strikes=Strike.FULL, reason=_DISK),
+    "read-only": Fault((Trigger.COMMAND, Trigger.RESTART), strikes=Strike.READ_ONLY, reason=_DISK),
+    "EIO": Fault((Trigger.COMMAND, Trigger.RESTART), strikes=Strike.BROKEN, reason=_DISK),
+    "one EIO": Fault((Trigger.COMMAND, Trigger.RESTART), strikes=Strike.ONE_EIO, reason=_DISK),
+    "one ENOSPC": Fault((Trigger.COMMAND, Trigger.RESTART), strikes=Strike.ONE_ENOSPC, reason=_DISK),
 }
+DISK = (Strike.FULL, Strike.READ_ONLY, Strike.BROKEN, Strike.ONE_EIO, Strike.ONE_ENOSPC)
+MOUNTED_ANEW = (Strike.READ_ONLY, Strike.BROKEN)
+"""Strikes that last until the next boot."""
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -132,6 +158,7 @@ class Floor(enum.Enum):
 
     KEPT = "resumed or ran on"
     ALIVE = "ran on, connections alive"
+    GRACEFUL = "resumed, ran on or stopped gracefully"
     SAID = "resumed, ran on, or cold with a true reason"
 
 
@@ -139,7 +166,11 @@ def floor(cell: Cell) -> Floor:
     """The issue's floors."""
     at = _ORDER.index(cell.step)
     spent, committed = _ORDER.index("spent"), _ORDER.index("committed")
-    if cell.fault == "crash":
+    if FAULTS[cell.fault].strikes in DISK:
+        return Floor.GRACEFUL if at < committed else Floor.SAID
+    if FAULTS[cell.fault].strikes is Strike.UPS:
+        return Floor.SAID
+    if FAULTS[cell.fault].strikes is Strike.CRASH:
         return Floor.KEPT if committed <= at < spent else Floor.SAID
     if at > spent or (at == spent and FAULTS[cell.fault].process in STEPS[cell.step].living):
         return Floor.SAID

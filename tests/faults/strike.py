@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from tests.faults.bench import Bench
-from tests.faults.host import processes
-from tests.faults.steps import FAULTS, Cell
+from tests.faults.host import STORE, processes
+from tests.faults.steps import FAULTS, Cell, Strike
+from tests.machines import disk
 from tests.machines.errors import MachineError
 
+FILLER = "filler"
 _NAMES = {"script": ("commit",), "criu": ("criu", "criu.real"), "runc": ("runc",)}
 """The names of the processes that work on one checkpoint, which their environment names."""
 
@@ -23,7 +26,7 @@ def victims(bench: Bench, process: str, checkpoint: str) -> list[int]:
     found = []
     for name in _NAMES[process]:
         for pid in processes(bench.host, name):
-            words = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            words = _environment(pid)
             if any(word.startswith(b"GUARDIAN_CHECKPOINT=") and word.endswith(end) for word in words):
                 found.append(pid)
     return found
@@ -37,6 +40,33 @@ def strike(bench: Bench, cell: Cell, checkpoint: str) -> None:
         if not pids:
             raise MachineError(f"no {fault.process} to be struck")
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-    elif cell.fault == "crash":
+            os.kill(pid, signal.SIGKILL if fault.strikes is Strike.KILL else signal.SIGSTOP)
+    elif fault.strikes is Strike.CRASH:
         bench.host.crash()
+    elif fault.strikes is Strike.UPS:
+        time.sleep(15)  # the step lasts that long
+    elif fault.strikes is Strike.FULL:
+        fill(bench.host.store)
+    elif fault.strikes is Strike.READ_ONLY:
+        # What ext4 does to itself after an error (errors=remount-ro), whoever has files open for writing.
+        bench.host.succeed(f"mount -o remount,abort /{STORE}")
+    elif fault.strikes is Strike.BROKEN:
+        disk.cut_power(bench.host.store)
+
+
+def fill(folder: Path) -> None:
+    """Nothing can be written there any more."""
+    with (folder / FILLER).open("wb", buffering=0) as file:
+        size = 1 << 30
+        while size >= 4096:
+            try:
+                os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), size)
+            except OSError:
+                size //= 2
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []  # it has ended

@@ -27,6 +27,13 @@ if [ "$CRTOOLS_SCRIPT_ACTION" = post-dump ] && [ -e /run/block ]; then
 fi
 exit $status
 """
+_SLOW_RESTORE = """#!/bin/sh
+if [ "$CRTOOLS_SCRIPT_ACTION" = post-restore ] && [ -e /run/block ]; then
+    touch /run/reached
+    while [ -e /run/block ]; do sleep .05; done
+fi
+exec /usr/libexec/docker-guardian/commit.real
+"""
 # The brackets keep pgrep from finding the shell that runs it.
 _WHO = {
     "worker": "kill -KILL $(systemctl show -P MainPID guardian-worker)",
@@ -136,6 +143,33 @@ def test_killed_between_commit_and_kill(hurt: Site, who: str) -> None:
     _crash(hurt)
     assert hurt.outcome("counter") == "resumed"
     assert _goes_on(hurt) > frozen_at
+
+
+_OVER_A_RESTORE = {**_WHO, "runc": "kill -KILL $(pgrep -f '^[^ ]*[r]unc --root .* restore --detach')"}
+
+
+@pytest.mark.parametrize("who", _OVER_A_RESTORE)
+def test_killed_while_it_is_restored(hurt: Site, who: str) -> None:
+    """The image is good and is tried again; the container's root, which runc mounts in its own folder, is whole."""
+    hurt.machine.write("/root/commit", _SLOW_RESTORE)
+    hurt.machine.succeed(
+        "cd /usr/libexec/docker-guardian && mv commit commit.real && install -m 755 /root/commit commit"
+    )
+    _start(hurt)
+    hurt.machine.succeed("guardianctl checkpoint counter")
+    frozen_at = int(_value_on_disk(hurt))
+    hurt.machine.succeed(
+        "touch /run/block; rm -f /run/reached; systemd-run --unit=asked guardianctl restore counter"
+    )
+    hurt.machine.wait_until_succeeds("test -e /run/reached")
+
+    hurt.machine.succeed(_OVER_A_RESTORE[who])
+    hurt.machine.succeed("rm /run/block")
+    _settled(hurt)
+    hurt.wait_for(lambda: hurt.outcome("counter") == "resumed")
+    assert _goes_on(hurt) > frozen_at
+    assert "D /" not in hurt.machine.succeed("docker diff counter")
+    assert hurt.machine.succeed("grep -cE 'criu-root|criu.cg' /proc/self/mountinfo || true").strip() == "0"
 
 
 def test_a_snapshot_is_never_restored_by_itself(hurt: Site) -> None:

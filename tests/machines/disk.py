@@ -51,14 +51,14 @@ def copy(source: Path, target: Path) -> None:
     run(["cp", "--sparse=auto", "--reflink=auto", str(source), str(target)], timeout=300)
 
 
-def mount_command(base: Path, folder: Path) -> str:
-    """The shell command that mounts a clone on `folder/root`."""
+def mount_command(base: Path, folder: Path, image: Path | None = None) -> str:
+    """The shell command that mounts a clone on `folder/root`; its image, where `image` is no other one."""
     root = folder / "root"
     overlay = f"lowerdir={base}/usr,upperdir={root}/.usr/upper,workdir={root}/.usr/work"
     return " && ".join(
         shlex.join(argv)
         for argv in (
-            mount_argv(folder / IMAGE, root),
+            mount_argv(image or folder / IMAGE, root),
             ["mount", "-t", "overlay", "-o", overlay, "overlay", str(root / "usr")],
         )
     )

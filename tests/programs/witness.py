@@ -2,11 +2,12 @@
 
 It has a random token and a count that exist only in memory, answers each line of a connection with its number in that
 connection, and talks to a peer over one connection that it opens once. What it knows is in /data/seen, every 20 ms:
-`token`, `count`, and of its peer `answers`, `resets`, `wrong`.
+`token`, `count`, and of its peer `answers`, `resets`, `wrong`. Told to stop (SIGTERM) it leaves its token in /data/bye.
 """
 
 import json
 import secrets
+import signal
 import socket
 import sys
 import threading
@@ -61,8 +62,15 @@ def talk(host: str, port: int) -> None:
             time.sleep(0.02)
 
 
+def stop(_number: int, _frame: object) -> None:
+    """A graceful end."""
+    Path("/data/bye").write_text(TOKEN)
+    sys.exit(0)
+
+
 def main() -> None:
     """Serve, talk, count, write it down."""
+    signal.signal(signal.SIGTERM, stop)
     listening = socket.create_server(("", int(sys.argv[1])))
     threading.Thread(target=accept, args=(listening,), daemon=True).start()
     if len(sys.argv) > 2:

@@ -51,6 +51,7 @@ def test_the_defaults() -> None:
         max_size=0,
         max_container_size=0,
         reserve=1 << 30,
+        encrypt=False,
         trust_image_labels=False,
         guarded_names=(),
         parallel=0,
@@ -71,6 +72,7 @@ def test_the_defaults() -> None:
         retained_snapshots=10,
         retained_age=0.0,
         retained_size=0,
+        erase=True,
         log_level=LogLevel.INFO,
     )
 

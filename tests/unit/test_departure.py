@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from guardian.host.ledger import Checkpoint
+from guardian.host.checkpoint import Checkpoint
 from guardian.model.errors import CannotSave
 from guardian.model.states import State, Verdict
 from guardian.work.departure import Departure

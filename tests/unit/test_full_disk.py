@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from guardian.host import durable
-from guardian.host.ledger import Checkpoint
+from guardian.host.checkpoint import Checkpoint
 from guardian.model.states import State
 
 

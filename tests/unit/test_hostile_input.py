@@ -17,8 +17,9 @@ from guardian.faces import bus_values, configuration, jobs, worker_client
 from guardian.faces.caller import Caller
 from guardian.faces.incoming import Incoming
 from guardian.host import durable, facts, gate, held_files, layer, mountinfo, paths, proc, runc, traits
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import CommandFailed
-from guardian.host.ledger import Checkpoint, Ledger
+from guardian.host.ledger import Ledger
 from guardian.host.record import Record
 from guardian.model import json_text, plain
 from guardian.model.errors import BadInput

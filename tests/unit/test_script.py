@@ -1,0 +1,25 @@
+"""Whether somebody was killed over a dump or a restore, by CRIU's log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from guardian.work.script import was_killed
+
+_SCRIPT = "(00.1) Error (criu/util.c:660): killed by signal 9: Killed\n(00.1) Error (criu/action-scripts.c:60): ...\n"
+_OWN = "(00.1) Error (criu/files-reg.c:1): Can't create link remap\n"
+_VOID = "(00.1) Error (criu/util.c:643): exited, status=1\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "expected"), [("(00.1) pie: 1: dumped\n", True), (_SCRIPT, True), (_OWN, False), (_VOID, False)]
+)
+def test_an_end_without_an_error_of_its_own(tmp_path: Path, log: str, expected: bool) -> None:
+    (tmp_path / "dump.log").write_text(log)
+    assert was_killed(tmp_path / "dump.log") is expected
+
+
+def test_a_dump_that_never_began(tmp_path: Path) -> None:
+    assert not was_killed(tmp_path / "dump.log")
