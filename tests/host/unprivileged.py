@@ -151,7 +151,9 @@ def _walk(path: str, above: str, entries: set[str], reachable: set[str], loose: 
         try:
             mode = os.lstat(current).st_mode
             entries.add(current)
-            if mode & 0o077 and not stat.S_ISLNK(mode):
+            # Who may connect to a socket is whoever may write it (unix(7)).
+            others = 0o022 if stat.S_ISSOCK(mode) else 0o077
+            if mode & others and not stat.S_ISLNK(mode):
                 if "/.criu." not in current:  # what CRIU mounts there
                     loose.add(f"{stat.S_IMODE(mode):04o} {current}")
                 if way:
