@@ -22,7 +22,6 @@ NATIVE: Mapping[str, tuple[str, ...]] = {
         "network.c",
         "conntrack.c",
         "fence_look.c",
-        "processes.c",
         "tracer.c",
     ),
     "fences": ("common.c", "fence_look.c"),
