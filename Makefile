@@ -103,6 +103,11 @@ test-faults: ## every fault at every step of a checkpoint's life; goes on where 
 	tests/need.sh $(PACKAGING)
 	venv=$(VENV); $$venv/bin/python -m tests.faults
 
+.PHONY: test-races
+test-races: ## what users do to a container, at every step of its save and resume (ONLY=, MINUTES=, SEED=): half an hour
+	tests/need.sh $(PACKAGING)
+	venv=$(VENV); $$venv/bin/python -m tests.races
+
 .PHONY: test-upgrade
 test-upgrade: ## Docker 26 upgraded to 28 under running containers, once in the virtual machine; guardian up and down
 	tests/need.sh $(PACKAGING)

@@ -167,13 +167,13 @@ class Checkpoint:
         except OSError:
             return []
 
-    def note_user_stop(self) -> None:
-        """Keep that the container's user has stopped it meanwhile."""
-        durable.write(self.folder / USER_STOP, f"format={FORMAT}\n")
+    def note_user_stop(self, dockerd: int) -> None:
+        """Keep that the container's user has stopped it meanwhile, by the dockerd with this pid."""
+        durable.write(self.folder / USER_STOP, f"format={FORMAT}\ndockerd={dockerd}\n")
 
-    def user_stopped(self) -> bool:
-        """Whether that is so."""
-        return (self.folder / USER_STOP).exists()
+    def user_stop(self) -> str:
+        """The pid of the dockerd by which its user has stopped it meanwhile; empty where nobody has."""
+        return _lines(self.folder / USER_STOP).get("dockerd", "")
 
     def forget_user_stop(self) -> None:
         """It was no stop, or it is taken back."""

@@ -14,7 +14,7 @@ from guardian.host.mountinfo import Mounted
 from guardian.host.runc import RuncContainer
 from guardian.host.space import memory_of_process
 from guardian.model.container import Container
-from guardian.model.traits import Deleted, Descriptor, Mapping, Process, Traits
+from guardian.model.traits import FUSE, Deleted, Descriptor, Mapping, Process, Traits
 
 _SPACES = ("mnt", "net", "pid", "user", "uts", "ipc", "cgroup", "time")
 _DELETED = " (deleted)"
@@ -61,6 +61,17 @@ def of(container: Container, known: RuncContainer, pids: Sequence[int]) -> Trait
         resource_right=_may_ask_limits(),
         plugins=any(Path("/usr/lib/criu").glob("*.so")),
     )
+
+
+def serves_files(pids: Sequence[int]) -> bool:
+    """Whether one of these processes serves a FUSE file system. Nothing is asked of a file system."""
+    for pid in pids:
+        with contextlib.suppress(*_GONE):
+            for entry in os.listdir(f"/proc/{pid}/fd"):
+                with contextlib.suppress(*_GONE):
+                    if os.readlink(f"/proc/{pid}/fd/{entry}") == FUSE:
+                        return True
+    return False
 
 
 def _family(init: int, pids: Sequence[int]) -> set[int]:

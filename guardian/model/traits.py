@@ -32,7 +32,8 @@ _TUN, _AUTOFS = 200, 235
 _GRAPHICS = re.compile(r"/dev/(nvidia|dri/|kfd)")
 _MAPPED_MEMORY = ("/dev/zero", "/dev/shm/", "/dev/hugepages/")  # noqa: S108
 _ANON = re.compile(r"anon_inode:\[?([^\]]+)\]?")
-_FUSE = "/dev/fuse"
+FUSE = "/dev/fuse"
+"""The device by which a process serves a file system."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +98,7 @@ class Traits:
 
     def serves_files(self) -> bool:
         """Whether one of its processes serves a FUSE file system."""
-        return any(item.link == _FUSE for process in self.processes for item in process.descriptors)
+        return any(item.link == FUSE for process in self.processes for item in process.descriptors)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -207,14 +207,18 @@ def _save(host: Host, containers: Sequence[Container], *, say: Say) -> list[Resu
 def _checkpoint(
     host: Host, graph: Graph, members: Sequence[Member], *, budget: Budget, say: Say
 ) -> list[Result]:
-    """Checkpoint them; once more those over whose dump somebody was killed: nothing is wrong with them."""
+    """Checkpoint them; once more those over whose dump somebody was killed: nothing is wrong with them.
+
+    What was killed because it hung would hang again, and cost the others their time.
+    """
     again: list[Member] = []
 
     def stopped(member: Member, reason: str, made: Checkpoint | None) -> Result:
         return stop.stop(host, member, reason, made, limit=budget.left(at_most=host.config.container_timeout))
 
     def once_more(member: Member, reason: str, made: Checkpoint | None) -> Result:
-        if made is None or not script.was_killed(made.folder / "work" / "dump.log"):
+        hung = reason.startswith(script.TOO_LONG)
+        if made is None or hung or not script.was_killed(made.folder / "work" / "dump.log"):
             return stopped(member, reason, made)
         again.append(member)
         return goes_on(member, reason, made)

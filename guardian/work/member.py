@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from guardian.host import criu_config, durable, gate, netns, proc, runc
+from guardian.host import criu_config, durable, gate, netns, proc, runc, traits
 from guardian.host.cgroup import Cgroup
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import run
@@ -96,6 +96,9 @@ class MemberCheckpoint:
         known = runc.state(container.id)
         if known is None or not proc.alive(known.pid):
             raise CannotSave(f"{container.name} is not running")
+        if traits.serves_files(Cgroup(known.cgroup).pids()):
+            # Before anybody is frozen: who uses its files, CRIU and we among them, would wait for it for ever.
+            raise CannotSave("it serves a FUSE file system", "CRIU cannot save /dev/fuse")
         record = Record(
             container=container,
             purpose=purpose,

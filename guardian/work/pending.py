@@ -166,7 +166,7 @@ def _look(host: Host, checkpoint: Checkpoint, container: Container | None) -> Pe
             unnoticed = Result(container.id, name, Outcome.SKIPPED, _UNNOTICED, 0.0, checkpoint.id)
             return unnoticed if ended else None
         return _started_without_us(checkpoint, container)
-    if checkpoint.user_stopped():
+    if user_stop.stands(checkpoint, container):
         return _end(checkpoint, name, Outcome.STOPPED, set_aside(checkpoint, user_stop.REASON))
     stale = _stale(host, checkpoint, record, container) if checkpoint.intact() else ""
     if checkpoint.intact() and not stale:

@@ -136,7 +136,7 @@ def _own_notes(
     if what and what.fuse and others:
         yield Obstacle(
             f"a FUSE file system is mounted in it ({what.fuse[0]}), and {', '.join(others)} serves one",
-            "if that is its server, it must not be guarded: what stands still cannot answer",
+            "a server cannot be saved and is stopped at a shutdown; if it is this one's, have this one depend on it",
             forbids=False,
         )
     chosen = _chosen(member)

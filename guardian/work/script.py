@@ -11,6 +11,9 @@ from pathlib import Path
 from guardian.host import runc
 from guardian.model.errors import CannotSave
 
+TOO_LONG = "the dump took longer than"
+"""How the reason begins where a dump was ended because it hangs: it would hang again."""
+
 
 def await_image(
     process: subprocess.Popen[bytes], listening: socket.socket, work: Path, *, limit: float
@@ -31,7 +34,7 @@ def await_image(
                 return asking
             asking.close()
         if not ready:
-            raise CannotSave(f"the dump took longer than {limit:.0f} s")
+            raise CannotSave(f"{TOO_LONG} {limit:.0f} s")
         raise CannotSave(why(work, "the dump failed"))
     finally:
         os.close(ended)

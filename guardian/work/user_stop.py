@@ -9,6 +9,7 @@ import threading
 from guardian.host import docker_daemon, gate
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
+from guardian.model.container import Container
 from guardian.model.errors import GuardianError
 from guardian.model.states import Purpose, State
 from guardian.work.host import Host
@@ -30,16 +31,23 @@ def heard(host: Host, container_id: str) -> None:
     if checkpoint is None or not dockerd:
         return
     try:
-        checkpoint.note_user_stop()
+        checkpoint.note_user_stop(dockerd)
         threading.Event().wait(_RESTART_SHOWS)
         if docker_daemon.running_pid() != dockerd:
             return
         with contextlib.closing(Engine()) as engine:
             container = engine.container(container_id)
-        if container.running or gate.REFUSAL in container.error:
+        if container.running or not stands(checkpoint, container):
             checkpoint.forget_user_stop()
     except (GuardianError, OSError) as error:
         log.warning("%s: what came of its stop cannot be told: %s", container_id[:12], error)
+
+
+def stands(checkpoint: Checkpoint, container: Container) -> bool:
+    """Whether its user has stopped it. A start that the same dockerd has been refused since was a restart's."""
+    dockerd = checkpoint.user_stop()
+    restarted = gate.REFUSAL in container.error and dockerd == str(docker_daemon.running_pid())
+    return dockerd != "" and not restarted
 
 
 def take_back(host: Host, container_id: str) -> None:

@@ -49,14 +49,17 @@ class Gate:
     """Keeps whoever reaches a step for the `number`th time (0: the first) standing until `open`.
 
     A checkpoint reaches a step once; one that had reached its end, or another step, before the gate was made does not
-    count, unless the `old` ones are meant.
+    count, unless the `old` ones are meant. Where it `hangs`, that step is all that stands, each time it comes again.
     """
 
-    def __init__(self, store: Path, wanted: Wanted, number: int, *, old: bool = False) -> None:
+    def __init__(
+        self, store: Path, wanted: Wanted, number: int, *, old: bool = False, hangs: bool = False
+    ) -> None:
         """`store` is the file system to look at, as seen from outside; raises OSError."""
         self._store = store
         self._wanted = wanted
         self._number = number
+        self._hangs = hangs
         # Listed before we are asked, or we would have to answer ourselves.
         self._old = {
             f"{path.parent.parent.name}/{path.parent.name}"
@@ -119,6 +122,8 @@ class Gate:
     def _is_it(self, descriptor: int) -> bool:
         found = CHECKPOINT.search(os.readlink(f"/proc/self/fd/{descriptor}"))
         if found is not None and found[1] == self.checkpoint:
+            if self._hangs:
+                return self._wanted(found[2], self._store / found[1] / "ledger")
             return found[2] == "ledger"  # a bystander may have been the first one
         if found is None or found[1] in self._old | self._seen or self._held:
             return False

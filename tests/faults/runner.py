@@ -210,6 +210,8 @@ class Run:
             assert re.search(pattern, after.reason), f"{name}: cold, {after.reason!r}"
         elif not ran_on:
             assert after.outcome == "resumed", f"{name}: resumed, and said to be {after.outcome!r}"
+        if wanted is Floor.ALIVE:
+            assert after.resets == before.resets, f"{name}: its connection to its peer was reset"
         may_be_cold = wanted in (Floor.SAID, Floor.GRACEFUL)
         assert kept or may_be_cold, f"{name}: cold ({after.reason}), and should be {wanted.value}"
         gone = [

@@ -68,15 +68,16 @@ class Runner:
         return name
 
     def _recover(self, race: Race) -> None:
-        self._settle()
+        self.settle()
         if race.trigger == Trigger.COMMAND.value and self._is_held():
             self._host.execute("guardianctl restore")
-            self._settle()
+            self.settle()
 
     def _is_held(self) -> bool:
         return self._host.run("ls /run/guardian/holds | grep -q .").status == 0
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Wait until nobody works on anything any more."""
         end = time.monotonic() + _SETTLED_LIMIT
         while self._host.run(SETTLED).status:
             told = "systemctl list-jobs; systemctl --failed; ls /run/guardian/*; ps ax | tail -n 30"
@@ -118,7 +119,11 @@ class Runner:
             said = seen.started_at == before.started_at or seen.outcome == "resumed"
             assert said, f"{name}: resumed, and said to be {seen.outcome!r}"
             return End.KEPT
-        if race.act != "stop":
+        # A start of docker's own: of what was stopped, or a restart of what had been resumed, nothing of guardian's.
+        own = race.act == "stop" or (
+            race.act == "restart" and STEPS[race.step].resume and seen.outcome == "resumed"
+        )
+        if not own:
             assert seen.outcome == "cold", f"{name}: cold, and said to be {seen.outcome!r}"
             assert re.search(ACTS[race.act].reason, seen.reason), f"{name}: cold, {seen.reason!r}"
         return End.COLD

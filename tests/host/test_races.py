@@ -1,0 +1,236 @@
+"""What users do at the worst moment, two guardianctl at once, dumps and restores that hang: all of them at a held step.
+
+`make test-races` is the whole table of acts and steps.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.bench import PORTS, Bench
+from tests.faults.gate import Gate, image_is_opened, mark_is_there
+from tests.faults.host import FaultHost, processes
+from tests.faults.steps import STEPS
+from tests.faults.strike import victims
+from tests.machines.recipes import known_suites
+from tests.races.acts import Race
+from tests.races.runner import Runner
+
+_LIMIT = 30.0
+_OWN = "/etc/guardian/guardian.toml"
+_HUNG_DUMP = image_is_opened(r"pages-\d+\.img", "locked")
+_HUNG_RESTORE = image_is_opened(r"pagemap-\d+\.img", "restoring")
+
+
+@pytest.fixture(scope="module")
+def shared_bench(package: Path) -> Iterator[Bench]:
+    """Three containers with clients on a host of their own, whose store is a file system of its own."""
+    with FaultHost(os.environ.get("HOST") or known_suites()[0]) as host:
+        bench = Bench(host, package)
+        try:
+            yield bench
+        finally:
+            bench.close()
+
+
+@pytest.fixture
+def bench(shared_bench: Bench, request: pytest.FixtureRequest) -> Iterator[Bench]:
+    """The same, whose journal is shown when the test fails, and that has guardian's own settings again afterwards."""
+    yield shared_bench
+    report = getattr(request.node, "report_of_call", None)
+    if report is not None and report.failed:
+        print(shared_bench.site.told())
+    shared_bench.host.succeed(f"! test -e {_OWN} || {{ rm {_OWN}; systemctl restart guardian-worker; }}")
+    shared_bench.host.wait_until_succeeds("guardianctl list")
+
+
+def _ask(bench: Bench, command: str) -> None:
+    bench.host.succeed(f"systemd-run --collect --unit=asked guardianctl {command}")
+
+
+def _set_up(bench: Bench, text: str) -> None:
+    """Settings until the test's end."""
+    bench.host.write(_OWN, text)
+    bench.host.succeed("systemctl restart guardian-worker")
+    bench.host.wait_until_succeeds("guardianctl list")
+
+
+def _kept(bench: Bench, before: dict[str, str]) -> None:
+    """Everybody is up with the memory of before, and nothing is held."""
+    Runner(bench).settle()
+    if bench.host.run("ls /run/guardian/holds | grep -q .").status == 0:
+        bench.host.succeed("guardianctl restore")
+    seen = bench.look()
+    assert {name: (item.running, item.token) for name, item in seen.items()} == {
+        name: (True, token) for name, token in before.items()
+    }
+    assert bench.host.succeed(
+        "ls /run/guardian/holds /run/guardian/frozen /run/guardian/tickets"
+    ).split() == [f"/run/guardian/{name}:" for name in ("frozen", "holds", "tickets")]
+
+
+def _tokens(bench: Bench) -> dict[str, str]:
+    return {name: seen.token for name, seen in bench.look().items()}
+
+
+@pytest.mark.parametrize(
+    "race",
+    [
+        Race("imaging", "rm -f", "restart"),
+        Race("durable", "stop", "command"),
+        Race("held", "rm and run", "command"),
+    ],
+    ids=str,
+)
+def test_the_user_has_what_they_wanted(bench: Bench, race: Race) -> None:
+    """And the others are resumed, and so is everybody at a second restart of docker."""
+    Runner(bench).run(race)
+
+
+@pytest.mark.parametrize(
+    ("first", "step", "second"),
+    [
+        ("checkpoint", "locked", "checkpoint"),
+        ("restore", "restoring", "restore"),
+        ("snapshot", "imaging", "checkpoint"),
+    ],
+)
+def test_two_guardianctl_at_once(bench: Bench, first: str, step: str, second: str) -> None:
+    """The second is refused at once and says why; the first comes to its end."""
+    before = _tokens(bench)
+    if first == "restore":
+        bench.host.succeed("guardianctl checkpoint")
+    gate = Gate(bench.host.store, STEPS[step].wanted, 0, old=first == "restore")
+    try:
+        _ask(bench, first)
+        assert gate.reached(limit=_LIMIT)
+        status, told = bench.host.execute(f"guardianctl {second} 2>&1", timeout=_LIMIT)
+    finally:
+        gate.open()
+    assert (status, "is being worked on" in told) == (4, True), told
+    _kept(bench, before)
+
+
+def test_docker_is_restarted_in_the_middle_of_a_save(bench: Bench) -> None:
+    before = _tokens(bench)
+    gate = Gate(bench.host.store, mark_is_there("dumped"), 0)
+    try:
+        _ask(bench, "checkpoint")
+        assert gate.reached(limit=_LIMIT)
+        bench.host.succeed(
+            "systemctl reset-failed docker.service; systemctl restart --no-block docker.service"
+        )
+        bench.site.wait_for(
+            lambda: bench.host.run("systemctl is-active guardian-checkpoint.service").status != 0
+        )
+    finally:
+        gate.open()
+    _kept(bench, before)
+
+
+def test_a_shutdown_before_the_resume_of_the_boot_has_ended(bench: Bench) -> None:
+    """The member that stands at its gate has not run, and is resumed at the next boot."""
+    before = _tokens(bench)
+    gate = Gate(bench.host.store, mark_is_there("restoring"), 0)
+    try:
+        bench.host.succeed(
+            "systemctl reset-failed docker.service; systemctl restart --no-block docker.service"
+        )
+        assert gate.reached(limit=_LIMIT)
+        bench.host.run("systemctl reboot")
+        time.sleep(0.5)  # the shutdown meets what stands; there is nothing to be awaited
+    finally:
+        gate.open()
+    bench.host.wait_for_shutdown()
+    bench.host.start()
+    bench.site.wait_restored()
+    bench.connect()
+    _kept(bench, before)
+
+
+def test_criu_killed_in_the_middle_of_a_dump(bench: Bench) -> None:
+    """While its processes stand by ptrace, sockets in repair mode: it ran on, nobody noticed, the others are saved."""
+    before = bench.look()
+    gate = Gate(bench.host.store, STEPS["imaging"].wanted, 0)
+    try:
+        _ask(bench, "checkpoint")
+        assert gate.reached(limit=_LIMIT)
+        killed = victims(bench, "criu", gate.checkpoint)
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+    finally:
+        gate.open()
+    assert killed
+    Runner(bench).settle()
+    name = next(name for name, seen in before.items() if gate.checkpoint.startswith(seen.id))
+    assert bench.look([name])[name].started_at == before[name].started_at
+    _kept(bench, {name: seen.token for name, seen in before.items()})
+    assert {item: bench.unnoticed(item) for item in PORTS} == dict.fromkeys(PORTS, "")
+    assert bench.look()["app"].resets == before["app"].resets
+    assert processes(bench.host, "guardian-tracer") == []
+
+
+@pytest.mark.parametrize("way", ["checkpoint", "restart"])
+def test_a_dump_that_hangs(bench: Bench, way: str) -> None:
+    """Asked for, it goes on, unnoticed; on the way down it is stopped gracefully. The others are saved in time."""
+    before = bench.look()
+    _set_up(bench, '[checkpoint]\ncontainer-timeout = "3s"\n')
+    gate = Gate(bench.host.store, _HUNG_DUMP, 0, hangs=True)
+    begun = time.monotonic()
+    try:
+        if way == "checkpoint":
+            _ask(bench, "checkpoint")
+        else:
+            bench.host.succeed(
+                "systemctl reset-failed docker.service; systemctl restart --no-block docker.service"
+            )
+        assert gate.reached(limit=_LIMIT)
+        name = next(name for name, seen in before.items() if gate.checkpoint.startswith(seen.id))
+        Runner(bench).settle()
+        took = time.monotonic() - begun
+    finally:
+        gate.open()
+    assert took < 3 + 20
+    if way == "checkpoint":
+        assert bench.look([name])[name].started_at == before[name].started_at
+        assert "the dump took longer than 3 s" in bench.site.told()
+        _kept(bench, {name: seen.token for name, seen in before.items()})
+        return
+    bench.site.wait_restored()
+    assert (bench.site.outcome(name), bench.site.reason(name)) == ("cold", "the dump took longer than 3 s")
+    assert bench.said_good_bye(name) == before[name].token
+    others = [item for item in before if item != name]
+    assert {item: seen.token for item, seen in bench.look(others).items()} == {
+        item: before[item].token for item in others
+    }
+    _kept(bench, _tokens(bench))
+    bench.connect()
+
+
+def test_a_restore_that_hangs(bench: Bench) -> None:
+    """It is ended, tried once more, and started cold; the others are resumed."""
+    before = bench.look()
+    _set_up(bench, '[restore]\ncontainer-timeout = "3s"\n')
+    bench.host.succeed("guardianctl checkpoint")
+    gate = Gate(bench.host.store, _HUNG_RESTORE, 0, old=True, hangs=True)
+    try:
+        _ask(bench, "restore")
+        assert gate.reached(limit=_LIMIT)
+        name = next(name for name, seen in before.items() if gate.checkpoint.startswith(seen.id))
+        Runner(bench).settle()
+    finally:
+        gate.open()
+    assert bench.site.outcome(name) == "cold"
+    assert "longer than 3 s" in bench.site.reason(name)
+    others = [item for item in before if item != name]
+    assert {item: seen.token for item, seen in bench.look(others).items()} == {
+        item: before[item].token for item in others
+    }
+    _kept(bench, _tokens(bench))
+    bench.connect()
