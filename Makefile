@@ -133,6 +133,11 @@ bench-forensics: ## looking into 1 GiB of memory, against grep and checkpointctl
 	tests/need.sh $(PACKAGING)
 	venv=$(VENV); PYTHONPATH=$$(tests/pycriu.sh) $$venv/bin/python -m tests.bench.forensics
 
+.PHONY: bench-at-rest
+bench-at-rest: ## what hashes, encryption and overwriting cost; run it with nothing else running
+	tests/need.sh $(PACKAGING)
+	venv=$(VENV); $$venv/bin/python -m tests.bench.at_rest
+
 .PHONY: bench-migrate
 bench-migrate: ## 1 GiB to another host, against ssh, runc and podman; run it with nothing else running
 	tests/need.sh $(PACKAGING)

@@ -18,9 +18,9 @@ from guardian.model.wording import printable
 
 log = logging.getLogger("guardian.worker")
 
-_EXTENSION = 60
+_EXTENSION = 150
 """Seconds asked of systemd again and again while a job of a unit runs; the job's own budget is its limit."""
-_EXTEND_EVERY = 20.0
+_EXTEND_EVERY = 10.0
 _NOT_DONE = 70
 """Exit status for a unit whose call had no results at all: guardian-restore.service then calls the emergency unit."""
 _LONGEST_JOB = 1140.0

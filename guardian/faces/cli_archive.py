@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable
 
 from guardian.faces import archive_commands
-from guardian.faces.command import Command
+from guardian.faces.command import Command, need_root
 
 
 def add(command: Command) -> None:
@@ -48,6 +48,7 @@ def add(command: Command) -> None:
 
 def _run(name: str) -> Callable[[argparse.Namespace], int]:
     def run(options: argparse.Namespace) -> int:
+        need_root(name)
         return archive_commands.run(name, options)
 
     return run

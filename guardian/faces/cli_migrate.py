@@ -6,7 +6,7 @@ import argparse
 import importlib
 from types import ModuleType
 
-from guardian.faces.command import Command
+from guardian.faces.command import Command, need_root
 from guardian.host.frames import give_way
 from guardian.host.ssh import Remote
 from guardian.model.move import PROTOCOL
@@ -44,6 +44,7 @@ def remote_command(options: argparse.Namespace) -> list[str]:
 
 
 def _migrate(options: argparse.Namespace) -> int:
+    need_root("migrate")
     if options.resolve:
         return int(_commands().resolve(options))
     # ssh first: the other host's Python needs the 0.3 s that what does the work takes to import here as well.
@@ -53,6 +54,7 @@ def _migrate(options: argparse.Namespace) -> int:
 
 
 def _receive(options: argparse.Namespace) -> int:
+    need_root("receive")
     give_way()
     return int(_commands().receive(options))
 

@@ -33,6 +33,11 @@ def private_folder(path: Path) -> None:
             path.mkdir(mode=0o700)
 
 
+def owner_only(path: str, flags: int) -> int:
+    """An opener for `open`: what it makes is root's alone (0600), whatever the umask is."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
 def write(path: Path, text: str) -> None:
     """Replace a file as a whole (mode 0600); raises OSError with nothing changed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")

@@ -227,5 +227,6 @@ def names(folder: Path) -> list[str]:
 def put(path: Path, text: str) -> None:
     """Whole or not at all; /run is memory, so nothing is fsynced."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    temporary.write_text(text)
+    with open(temporary, "w", opener=durable.owner_only) as file:
+        file.write(text)
     temporary.rename(path)

@@ -35,7 +35,7 @@ def of_processes(container: Container, init: int, pids: Sequence[int]) -> tuple[
 
     Processes in a mount namespace of their own are left out, and files that have no name any more.
     """
-    kinds = _kinds(init)
+    places = _Places(container, _kinds(init))
     space = os.readlink(f"/proc/{init}/ns/mnt")
     found: dict[Place, HeldFile] = {}
     for pid in pids:
@@ -43,8 +43,7 @@ def of_processes(container: Container, init: int, pids: Sequence[int]) -> tuple[
             if os.readlink(f"/proc/{pid}/ns/mnt") != space:
                 continue
             for path, way, code in (*_open(pid), *_mapped(pid)):
-                place = place_of(path, container, tuple(kinds))
-                kind = kinds[_mountpoint(path, kinds)]
+                place, kind = places.of(path)
                 if place is None or not watched(kind) or (place in found and not code):
                     continue
                 seen = os.stat(way)
@@ -54,6 +53,32 @@ def of_processes(container: Container, init: int, pids: Sequence[int]) -> tuple[
     return tuple(found.values())
 
 
+class _Places:
+    """Where files lie, and on which kind of file system; looked up once for each folder."""
+
+    def __init__(self, container: Container, kinds: Mapping[str, str]) -> None:
+        self._container = container
+        self._kinds = kinds
+        self._folders: dict[str, tuple[Place | None, str]] = {}
+
+    def of(self, path: str) -> tuple[Place | None, str]:
+        if path in self._kinds:
+            return self._look(path)
+        folder, _, name = path.rpartition("/")
+        if folder not in self._folders:
+            self._folders[folder] = self._look(folder or "/")
+        place, kind = self._folders[folder]
+        if place is None:
+            return None, kind
+        return Place(place.destination, f"{place.path}/{name}" if place.path else name), kind
+
+    def _look(self, path: str) -> tuple[Place | None, str]:
+        above = path
+        while above not in self._kinds:
+            above = above.rpartition("/")[0] or "/"
+        return place_of(path, self._container, tuple(self._kinds)), self._kinds[above]
+
+
 def _held(place: Place, seen: os.stat_result, *, inode: bool, build_id: str) -> HeldFile:
     return HeldFile(place, seen.st_size, seen.st_mtime_ns, seen.st_ino if inode else 0, build_id)
 
@@ -61,12 +86,6 @@ def _held(place: Place, seen: os.stat_result, *, inode: bool, build_id: str) -> 
 def _kinds(pid: int) -> dict[str, str]:
     """The mountpoints that a process sees, with the kind of file system; the last one on a place is what is seen."""
     return {"/": _OVERLAY} | {mount.place: mount.kind for mount in mountinfo.of(pid)}
-
-
-def _mountpoint(path: str, kinds: Mapping[str, str]) -> str:
-    while path not in kinds:
-        path = path.rpartition("/")[0] or "/"
-    return path
 
 
 _Seen = tuple[str, str, bool]

@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from guardian.host import mountinfo, tree
+from guardian.host import durable, mountinfo, tree
 from guardian.host.tree import Node, TreeError
 from guardian.model import json_text
 from guardian.model.container import Container
@@ -93,7 +93,8 @@ def note(folder: Path, pid: int, container: Container) -> None:
     """Write down in a checkpoint's folder where the layer is. What cannot be had is found again in the images."""
     found = of_process(pid, container.layer)
     if found is not None:
-        (folder / PLACE).write_text(json.dumps(found.to_json()) + "\n")
+        with open(folder / PLACE, "w", opener=durable.owner_only) as file:
+            file.write(json.dumps(found.to_json()) + "\n")
 
 
 def noted(folder: Path) -> Layer | None:
@@ -211,7 +212,8 @@ def keep(layer: Layer, folder: Path, *, most: int = MOST) -> None:
                 file.write(data)
 
             _, deleted = write(layer, bounded)
-        (folder / DELETED).write_bytes(deleted)
+        with open(folder / DELETED, "wb", opener=durable.owner_only) as listed:
+            listed.write(deleted)
     except (OSError, TreeError) as error:
         for name in (DIFF, DELETED):
             (folder / name).unlink(missing_ok=True)

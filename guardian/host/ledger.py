@@ -31,6 +31,7 @@ C (runtime/commit.c) and /bin/sh (guardian-hold, guardian-emergency) write to it
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import logging
 import os
@@ -100,31 +101,30 @@ class Ledger:
         return Checkpoint(folder)
 
     def of(self, container_id: str) -> list[Checkpoint]:
-        """The container's checkpoints, oldest first."""
+        """The container's checkpoints, oldest first; raises StoreError."""
         folder = self.store / container_id
-        try:
-            names = sorted(os.listdir(folder))
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise StoreError("the store cannot be read", str(error), hint=f"look at {self.store}") from error
-        return [Checkpoint(folder / name) for name in names if (folder / name).is_dir()]
+        return [Checkpoint(folder / name) for name in self._listed(folder) if (folder / name).is_dir()]
 
     def all(self) -> Iterator[Checkpoint]:
         """Every checkpoint of the store; raises StoreError where it cannot be read."""
-        try:
-            names = sorted(os.listdir(self.store))
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise StoreError("the store cannot be read", str(error), hint=f"look at {self.store}") from error
-        for name in names:
+        for name in self._listed(self.store):
             if not is_container_id(name):
                 continue
             try:
                 yield from self.of(name)
             except StoreError as error:
                 log.error("%s", error)
+
+    def _listed(self, folder: Path) -> list[str]:
+        """What is in a folder of the store, in order; nothing where it is not there."""
+        try:
+            return sorted(os.listdir(folder))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM) and os.geteuid() != 0:
+                raise StoreError("the store cannot be read", "only root may") from error
+            raise StoreError("the store cannot be read", str(error), hint=f"look at {self.store}") from error
 
     def pending(self, container_id: str) -> Checkpoint | None:
         """The newest checkpoint that may be restored."""

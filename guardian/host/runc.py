@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from guardian.host import containerd, paths, proc
+from guardian.host import containerd, durable, paths, proc
 from guardian.host.cgroup import Cgroup
 from guardian.host.command import CommandFailed, run
 from guardian.model import json_text
@@ -190,7 +190,7 @@ def start_dump(
     known: RuncContainer, container_id: str, checkpoint: Path, log: Path, *, leave_running: bool
 ) -> subprocess.Popen[bytes]:
     """Start `runc checkpoint`; the caller waits for it. Its own output goes to `log`."""
-    with log.open("wb") as output:
+    with open(log, "wb", opener=durable.owner_only) as output:
         return subprocess.Popen(
             [
                 binary(),
@@ -215,6 +215,7 @@ def start_dump(
                 "GUARDIAN_CHECKPOINT": str(checkpoint),
             },
             start_new_session=True,
+            umask=0o077,  # CRIU makes its images readable for all
         )
 
 

@@ -46,7 +46,9 @@ def sysctls(settings: dict[str, str]) -> str:
 
 def write(path: str, text: str) -> None:
     """Replace a file as a whole."""
-    with open(f"{path}.guardian", "w", encoding="utf-8") as file:
+    # The environment is in it.
+    private = os.open(f"{path}.guardian", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(private, "w", encoding="utf-8") as file:
         file.write(text)
     os.rename(f"{path}.guardian", path)
 

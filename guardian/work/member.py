@@ -361,10 +361,9 @@ class MemberCheckpoint:
 
     def _keep_times(self) -> None:
         """Beside the images, for benchmarks and `stats`; not part of the record, so its loss is none."""
-        with contextlib.suppress(OSError):
-            (self.checkpoint.folder / "times.json").write_text(
-                json.dumps(dataclasses.asdict(self.times)) + "\n"
-            )
+        place, text = self.checkpoint.folder / "times.json", json.dumps(dataclasses.asdict(self.times))
+        with contextlib.suppress(OSError), open(place, "w", opener=durable.owner_only) as file:
+            file.write(f"{text}\n")
 
     def _end_criu(self, process: subprocess.Popen[bytes]) -> None:
         """SIGKILL of CRIU, never of runc first; frozen before, so that nothing runs on with broken sockets."""

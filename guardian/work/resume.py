@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 import os
 import threading
@@ -210,8 +211,10 @@ class Resume:
     def _watch_criu(self) -> None:
         """End what a killed CRIU leaves, in whose cgroup it was: runc would wait for it until its time is over."""
         cgroup = Cgroup(Path(self._record.cgroup))
-        names = [seen.name for pid in cgroup.pids() if (seen := proc.stat(pid)) is not None]
-        at_work = not names or any(name.startswith(_AT_WORK) for name in names)
+        # Lazily: there may be thousands, and the first is CRIU's most of the time.
+        names = (seen.name for pid in cgroup.pids() if (seen := proc.stat(pid)) is not None)
+        first = next(names, None)
+        at_work = first is None or any(name.startswith(_AT_WORK) for name in itertools.chain((first,), names))
         self._without_criu = 0 if at_work else self._without_criu + 1
         if self._without_criu >= _SURE and State.SPENT.value not in self._checkpoint.marks():
             cgroup.kill(limit=_KILL_LIMIT)

@@ -17,7 +17,7 @@ from tests.machines.nspawn import ContainerHost
 
 STORE = "/var/lib/guardian/checkpoints"
 KEY = "/etc/credstore.encrypted/guardian.store-key"
-_MAKE_KEY = (
+MAKE_KEY = (
     f"mkdir -p -m 700 {Path(KEY).parent}; systemd-creds setup; head -c 64 /dev/urandom"
     f" | systemd-creds encrypt --with-key=host --name=guardian.store-key - {KEY}"
 )
@@ -45,7 +45,7 @@ def encrypted(site: Site) -> Iterator[Site]:
     subprocess.run(["tune2fs", "-O", "encrypt", _disk(site)], check=True, stdout=subprocess.DEVNULL)
     site.machine.start()
     site.wait_restored()
-    site.machine.succeed(_MAKE_KEY)
+    site.machine.succeed(MAKE_KEY)
     site.set_up_guardian("[store]\nencrypt = true\n[retention]\nerase = false\n")
     yield site
     site.machine.succeed(f"rm -f {KEY} {STORE}/.encryption")

@@ -204,6 +204,14 @@ class VirtualMachine(LocalMachine):
         self._drop_connection()
         return status
 
+    def panic(self) -> None:
+        """A crash of the kernel by sysrq, and the boot after it."""
+        before = self.boot_id()
+        self.succeed("sync; sysctl -q kernel.panic=1 kernel.sysrq=1")
+        self.run("(sleep 1; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &")
+        self._drop_connection()
+        self._wait_for_boot(before, REBOOT_TIMEOUT)
+
     def crash(self) -> None:
         """SIGKILL for QEMU."""
         if self._process is None or not self.is_up:

@@ -22,6 +22,8 @@ from tests.machines import ContainerHost
 _REPOSITORY = Path(__file__).resolve().parents[2]
 COUNT = 45
 PARALLEL = 2
+LIMIT = 600
+"""Seconds for one container: 5,000 processes are restored one after the other."""
 PROCESSES, FILES = 5000, 20000
 _MEGABYTES = (1, 1, 1, 4, 16, 1, 64, 1, 128)
 """What the containers have in memory, in turn: 45 of them have 1.1 GiB."""
@@ -177,8 +179,12 @@ def single(site: Site, name: str, program: str, options: str) -> Iterator[Line]:
     site.wait_for(lambda: site.machine.execute(f"docker exec {name} cat /tmp/n")[0] == 0, timeout=120)
     before = site.machine.succeed(f"docker exec {name} cat /tmp/n").split()
     begun = time.monotonic()
-    site.restart_docker()
-    yield Line(f"{name}: saved and resumed", time.monotonic() - begun, 120.0, "s")
+    site.machine.succeed("systemctl stop docker.service docker.socket", timeout=LIMIT)
+    yield Line(f"{name}: saved", time.monotonic() - begun, LIMIT, "s")
+    begun = time.monotonic()
+    site.machine.succeed("systemctl start docker.service guardian-restore.service", timeout=LIMIT)
+    site.wait_restored()
+    yield Line(f"{name}: resumed", time.monotonic() - begun, LIMIT, "s")
     after = site.machine.succeed(f"docker exec {name} cat /tmp/n").split()
     good = site.outcome(name) == "resumed" and int(after[0]) >= int(before[0]) and after[1:] == before[1:]
     yield Line(f"{name}: not the same", not good, 0, "", site.reason(name))
@@ -193,14 +199,19 @@ def main() -> int:
         subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
         site = Site(host)
         site.install(next(Path(temporary).glob("*.deb")))
-        site.set_up_guardian(f"[checkpoint]\nparallel = {PARALLEL}\n")
+        site.set_up_guardian(
+            f"[checkpoint]\nparallel = {PARALLEL}\ncontainer-timeout = {LIMIT}\n"
+            f"[restore]\ncontainer-timeout = {LIMIT}\n"
+        )
         print(f"{'':44} {'value':>8} {'':4} {'bar':>8}   verdict")
-        for part in (
-            single(site, "processes", _MANY_PROCESSES, "--pids-limit -1"),
-            single(site, "files", _MANY_FILES, ""),
-            forty_five(site),
-        ):
-            for line in part:
+        wanted = sys.argv[1:] or ["processes", "files", "many"]
+        parts = {
+            "processes": single(site, "processes", _MANY_PROCESSES, "--pids-limit -1"),
+            "files": single(site, "files", _MANY_FILES, ""),
+            "many": forty_five(site),
+        }
+        for name in wanted:
+            for line in parts[name]:
                 print(line, flush=True)
                 lines.append(line)
     return 0 if all(line.kept for line in lines) else 1

@@ -30,6 +30,22 @@ while True:
 """
 
 
+FULL = 0.97
+_FULL = f"""\
+import os, time
+most = int(open("/sys/fs/cgroup/memory.max").read())
+kept = []
+while int(open("/sys/fs/cgroup/memory.current").read()) < {FULL} * most:
+    kept.append(os.urandom(65536))
+token = kept[0][:8].hex()
+n = 0
+while True:
+    n += 1
+    open("/state/new", "w").write(f"{{token}} {{n}}"); os.rename("/state/new", "/state/seen"); time.sleep(0.2)
+"""
+"""Has as much memory as it can and is known by it; a folder of the host's, since an exec would not fit any more."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Before:
     """What was there before the reboot."""
@@ -37,6 +53,7 @@ class Before:
     redis: Redis
     limited: Redis
     threads: int
+    full: str
     boot: str
     clients: tuple[Program, ...]
     capture: Program
@@ -53,6 +70,11 @@ def rebooted(package: Path) -> Iterator[tuple[Site, Before]]:
         machine.write("/root/threads.py", _THREADS)
         site.run("threads", "python3 /threads.py", f"--pids-limit {PIDS} -v /root/threads.py:/threads.py:ro")
         seen = _threads(site)
+        machine.write("/root/full.py", _FULL)
+        state = "--memory 64m --memory-swap 64m -v /root/state:/state -v /root/full.py:/full.py:ro"
+        site.run("full", "python3 /full.py", f"--restart always {state}")
+        site.machine.wait_until_succeeds("test -s /root/state/seen")
+        full = machine.succeed("cat /root/state/seen").split()[0]
         site.program("web", "server 80", "-p 8080:80")
         clients = [stack.enter_context(client(site, 8080, count=3))]
         prefix = site.network.gateway.rpartition(".")[0]
@@ -62,7 +84,7 @@ def rebooted(package: Path) -> Iterator[tuple[Site, Before]]:
         site.program("beside", "server 80", f"--network lan --ip {prefix}.200")
         clients.append(stack.enter_context(client(site, 80, host=f"{prefix}.200")))
         capture = stack.enter_context(program(site.network, "resets", BRIDGE))
-        before = Before(redis, limited, seen[0], machine.boot_id(), tuple(clients), capture)
+        before = Before(redis, limited, seen[0], full, machine.boot_id(), tuple(clients), capture)
         site.reboot()
         yield site, before
         print(site.told())
@@ -118,6 +140,16 @@ def test_as_many_threads_as_the_limit_allows(rebooted: tuple[Site, Before]) -> N
     site.wait_for(lambda: _threads(site)[0] > counted)
 
 
+def test_97_percent_of_its_memory(rebooted: tuple[Site, Before]) -> None:
+    site, before = rebooted
+    assert site.outcome("full") == "resumed", site.reason("full")
+    token, counted = site.machine.succeed("cat /root/state/seen").split()
+    assert token == before.full
+    site.wait_for(lambda: int(site.machine.succeed("cat /root/state/seen").split()[1]) > int(counted))
+    cgroup = f"/sys/fs/cgroup/system.slice/docker-{site.inspect('full', '{{.Id}}')}.scope"
+    assert site.machine.succeed(f"cat {cgroup}/memory.max").strip() == str(64 << 20)
+
+
 def test_the_oom_score_is_the_containers(rebooted: tuple[Site, Before]) -> None:
     site, _ = rebooted
     cgroup = f"/sys/fs/cgroup/system.slice/docker-{site.inspect('redis', '{{.Id}}')}.scope"
@@ -141,7 +173,7 @@ def test_an_oom_kill_after_the_restore_is_seen_as_one(rebooted: tuple[Site, Befo
 
 
 def test_kexec(rebooted: tuple[Site, Before]) -> None:
-    """The last one: another boot, past the firmware."""
+    """Another boot, past the firmware."""
     site, before = rebooted
     machine, boot = site.machine, site.machine.boot_id()
     assert isinstance(machine, VirtualMachine)
@@ -152,3 +184,28 @@ def test_kexec(rebooted: tuple[Site, Before]) -> None:
     assert site.seen_in("redis") == before.redis
     unnoticed(before.clients[0], count=3)
     assert before.capture.lines() == ["ready"]
+
+
+def test_poweroff_and_boot(rebooted: tuple[Site, Before]) -> None:
+    site, before = rebooted
+    site.poweroff()
+    assert (site.outcome("redis"), site.reason("redis")) == ("resumed", "")
+    assert site.seen_in("redis") == before.redis
+    unnoticed(before.clients[0], count=3)
+
+
+def test_a_kernel_that_panics(rebooted: tuple[Site, Before]) -> None:
+    """The last one: what was saved is resumed, what was not starts cold and says why."""
+    site, before = rebooted
+    machine = site.machine
+    assert isinstance(machine, VirtualMachine)
+    site.redis("lost", "--restart always")
+    machine.succeed("guardianctl checkpoint redis")
+    machine.panic()
+    site.wait_restored()
+    assert site.outcome("redis") == "resumed", site.reason("redis")
+    assert site.seen_in("redis") == before.redis
+    assert site.outcome("lost") == "cold"
+    assert site.reason("lost") == "the host or dockerd went down without a checkpoint"
+    assert site.inspect("redis", "{{.HostConfig.RestartPolicy.Name}}") == "always"
+    assert not machine.succeed("ls /run/guardian/holds").split()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
@@ -103,7 +104,9 @@ async def _no_worker(*_: Any, **__: Any) -> Any:
     raise WorkerUnavailable("the worker does not answer")
 
 
+@functools.cache
 def _dispatch() -> Dispatch:
+    """guardiand's own, without a worker: made when it is first called, not where this is only imported."""
     for module in (bus, bus_inspect):
         setattr(module.Conversation, "begin", _no_worker)  # noqa: B010
     root = BusObject(
@@ -116,7 +119,6 @@ def _dispatch() -> Dispatch:
     return Dispatch(objects.get, lambda: iter(objects))
 
 
-_DISPATCH = _dispatch()
 _SIGNATURES = tuple(
     dict.fromkeys(
         method.takes
@@ -176,7 +178,7 @@ def _bus_call(data: bytes) -> str:
         )
     except Exception as error:
         raise Rejected("not carried") from error
-    reply = _ran(_DISPATCH.answer(call))
+    reply = _ran(_dispatch().answer(call))
     assert "guardian has failed" not in str(reply.body), reply.body
     if reply.error_name:
         _verified("s", reply.body[0])

@@ -13,18 +13,18 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import ClassVar
 
-from guardian.host import connections as host_connections
 from guardian.host import (
+    checkpoint,
     facts,
     gate,
     held_files,
     layer,
-    ledger,
     manifest,
     paths,
     proc,
     runc,
 )
+from guardian.host import connections as host_connections
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.ledger import Ledger
 from guardian.model.config import defaults
@@ -134,7 +134,7 @@ class _Memory(PurePosixPath):
 
 
 class _MemorySystem:
-    """What host/ledger.py asks of `os`, of the same files."""
+    """What host/checkpoint.py asks of `os`, of the same files."""
 
     @staticmethod
     def listdir(folder: Path | _Memory) -> list[str]:
@@ -149,7 +149,7 @@ class _MemorySystem:
 
 @functools.cache
 def _in_memory() -> Checkpoint:
-    setattr(ledger, "os", _MemorySystem)  # noqa: B010
+    setattr(checkpoint, "os", _MemorySystem)  # noqa: B010
     return Checkpoint(_Memory(f"/store/{ID}/20260101T000000000-abcdef"))  # type: ignore[arg-type]
 
 

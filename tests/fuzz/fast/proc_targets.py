@@ -12,6 +12,7 @@ from guardian.host import held_files, layer, mountinfo, proc, space, traits
 from guardian.host.frames import Input
 from tests.fuzz.fast.plain_targets import STATUS
 from tests.fuzz.fast.target import DEEP, Target, refusing, scratch, text
+from tests.unit.samples import container
 
 _STAT = (
     ") S 1 2 3 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 {} 1 2 3 {} 5 {} 7 8 9 10 11 12 0 0 0 17 0 0 0 0 0 0 1 2 {} "
@@ -64,7 +65,7 @@ def _mountinfo(data: bytes) -> str:
         place.encode()
     layers = [layer.parse(mount.options, "") for mount in found]
     kinds = {"/": "overlay"} | {mount.place: mount.kind for mount in found}
-    held_files._mountpoint("/a/b/c", kinds)
+    held_files._Places(container(), kinds).of("/a/b/c")
     return f"{len(found) > 0} {len(fuse) > 0} {len(ties) > 0} {any(layers)}"
 
 

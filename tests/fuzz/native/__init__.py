@@ -16,7 +16,14 @@ NATIVE: Mapping[str, tuple[str, ...]] = {
     "ticket": ("common.c",),
     "call": ("common.c",),
     "entries": (),
-    "facts": ("common.c", "connections.c", "network.c", "conntrack.c", "fence_look.c"),
+    "facts": (
+        "common.c",
+        "connections.c",
+        "network.c",
+        "conntrack.c",
+        "fence_look.c",
+        "tracer.c",
+    ),
     "fences": ("common.c", "fence_look.c"),
 }
 """The targets, each with what it is linked with."""

@@ -5,6 +5,7 @@
 #define main commit_main
 #include "../../../guardian/runtime/commit.c"
 #undef main
+#include "../../../guardian/runtime/processes.c"
 
 const struct sample fuzz_seeds[] = {
 	SAMPLE("format=1\ncgroup=/sys/fs/cgroup/x\nsocket=/run/guardian/dumps/x\nlimit=120\ndecision=/store/.moves/x/verdict\n"),
