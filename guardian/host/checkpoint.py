@@ -167,13 +167,14 @@ class Checkpoint:
         except OSError:
             return []
 
-    def note_user_stop(self, dockerd: int) -> None:
-        """Keep that the container's user has stopped it meanwhile, by the dockerd with this pid."""
-        durable.write(self.folder / USER_STOP, f"format={FORMAT}\ndockerd={dockerd}\n")
+    def note_user_stop(self, dockerd: int, *, restarts: bool = False) -> None:
+        """Keep that its user has stopped the container meanwhile, by the dockerd with this pid, or `restarts` it."""
+        text = f"format={FORMAT}\ndockerd={dockerd}\nrestarts={int(restarts)}\n"
+        durable.write(self.folder / USER_STOP, text)
 
-    def user_stop(self) -> str:
-        """The pid of the dockerd by which its user has stopped it meanwhile; empty where nobody has."""
-        return _lines(self.folder / USER_STOP).get("dockerd", "")
+    def user_stop(self) -> dict[str, str]:
+        """What `note_user_stop` has kept; empty where nobody has stopped it."""
+        return _lines(self.folder / USER_STOP)
 
     def forget_user_stop(self) -> None:
         """It was no stop, or it is taken back."""

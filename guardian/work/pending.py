@@ -166,9 +166,10 @@ def _look(host: Host, checkpoint: Checkpoint, container: Container | None) -> Pe
             unnoticed = Result(container.id, name, Outcome.SKIPPED, _UNNOTICED, 0.0, checkpoint.id)
             return unnoticed if ended else None
         return _started_without_us(checkpoint, container)
-    if user_stop.stands(checkpoint, container):
-        return _end(checkpoint, name, Outcome.STOPPED, set_aside(checkpoint, user_stop.REASON))
-    stale = _stale(host, checkpoint, record, container) if checkpoint.intact() else ""
+    will = user_stop.will(checkpoint, container)
+    if will == user_stop.STOPPED:
+        return _end(checkpoint, name, Outcome.STOPPED, set_aside(checkpoint, will))
+    stale = will or _stale(host, checkpoint, record, container) if checkpoint.intact() else ""
     if checkpoint.intact() and not stale:
         return Pending(checkpoint, record, container)
     if stale:

@@ -9,7 +9,7 @@ import contextlib
 import logging
 from pathlib import Path
 
-from guardian.host import facts, fence, gate, mounts, netns, paths, runc, tcp_repair
+from guardian.host import facts, fence, gate, mounts, netns, paths, proc, runc, tcp_repair
 from guardian.host.cgroup import Cgroup
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import CommandFailed
@@ -107,7 +107,8 @@ def release_running(known: runc.RuncContainer, container: Container, checkpoint:
         try:
             netns.unlock(known.pid)
         except CommandFailed as error:
-            unlocked = False
+            # Its namespace ends with it: somebody has removed it meanwhile.
+            unlocked = not proc.alive(known.pid)
             log.error("%s: its network cannot be unlocked: %s", container.name, error)
     fence.lift(container.id)
     if not container.paused:

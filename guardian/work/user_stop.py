@@ -14,7 +14,8 @@ from guardian.model.errors import GuardianError
 from guardian.model.states import Purpose, State
 from guardian.work.host import Host
 
-REASON = "its user stopped it while it was being saved"
+STOPPED = "its user stopped it while it was being saved"
+RESTARTED = "its user restarted it while it was being saved"
 _RESTART_SHOWS = 3.0
 """Seconds after which a `docker restart`, which begins with the same event, has been refused its start."""
 
@@ -37,17 +38,24 @@ def heard(host: Host, container_id: str) -> None:
             return
         with contextlib.closing(Engine()) as engine:
             container = engine.container(container_id)
-        if container.running or not stands(checkpoint, container):
+        if container.running:
             checkpoint.forget_user_stop()
+        elif will(checkpoint, container) == RESTARTED:
+            checkpoint.note_user_stop(dockerd, restarts=True)
     except (GuardianError, OSError) as error:
         log.warning("%s: what came of its stop cannot be told: %s", container_id[:12], error)
 
 
-def stands(checkpoint: Checkpoint, container: Container) -> bool:
-    """Whether its user has stopped it. A start that the same dockerd has been refused since was a restart's."""
-    dockerd = checkpoint.user_stop()
-    restarted = gate.REFUSAL in container.error and dockerd == str(docker_daemon.running_pid())
-    return dockerd != "" and not restarted
+def will(checkpoint: Checkpoint, container: Container) -> str:
+    """What its user has done to it meanwhile, STOPPED or RESTARTED; empty where nothing.
+
+    A start that the same dockerd has refused since was a restart's. Its image may have the signal in it.
+    """
+    noted = checkpoint.user_stop()
+    if not noted:
+        return ""
+    refused = gate.REFUSAL in container.error and noted.get("dockerd") == str(docker_daemon.running_pid())
+    return RESTARTED if refused or noted.get("restarts") == "1" else STOPPED
 
 
 def take_back(host: Host, container_id: str) -> None:
