@@ -92,10 +92,12 @@ class Resume:
         begun = time.monotonic()
         notes = [self._let_run(addresses_kept=True)]
         if self._worth_another_try(seconds=time.monotonic() - begun, left=left):
-            first, kept = self._reason(), not self._address_is_gone()
+            first, kept, error = self._reason(), not self._address_is_gone(), self._error
             self._end_half_restored()
             self.begin()
             notes = [self._let_run(addresses_kept=kept)]
+            if self._ticket_was_taken():
+                self._error = error
             if kept:
                 notes.append(f"at the second attempt; the first: {first}")
         if self._waits_for_another_engine():
@@ -109,6 +111,17 @@ class Resume:
         if self._error or State.SPENT.value not in self._checkpoint.marks():
             return self.start_cold(self._reason(), left)
         return self._resumed(notes)
+
+    def _ticket_was_taken(self) -> bool:
+        """Whether dockerd's own restart came before our `docker start`, which was refused, and did not come through.
+
+        Where it did the container runs, and that is no error.
+        """
+        if gate.REFUSAL not in self._error:
+            return False
+        if gate.await_restored(self.container.id, limit=self._host.config.restore_timeout):
+            self._error = ""
+        return bool(self._error)
 
     def _resumed(self, notes: list[str]) -> Result:
         """It runs: whatever fails from here on is only told."""
