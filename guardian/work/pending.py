@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from guardian.host import criu_cpu, docker_networks, encryption, facts, gate, runc
+from guardian.host import criu_cpu, docker_daemon, docker_networks, encryption, facts, gate, runc
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
 from guardian.host.record import Record
@@ -96,7 +96,7 @@ def _await_notice(ids: Sequence[str], *, limit: float) -> None:
     """
     late = [container_id for container_id in ids if not _noticed_within(_SOON, container_id)]
     for container_id in late:
-        if runc.state(container_id) is None:
+        if runc.state(container_id) is None and docker_daemon.running_pid():
             with contextlib.suppress(GuardianError), contextlib.closing(Engine()) as engine:
                 engine.kill(container_id)
     end = time.monotonic() + limit
@@ -106,8 +106,11 @@ def _await_notice(ids: Sequence[str], *, limit: float) -> None:
 
 
 def _noticed_within(limit: float, container_id: str) -> bool:
+    # Where dockerd is gone nobody has to notice, and its socket would keep us waiting while its start waits for us.
+    if not docker_daemon.running_pid():
+        return True
     try:
-        with contextlib.closing(Engine()) as engine:
+        with contextlib.closing(Engine(limit=_SOON)) as engine:
             engine.wait_until_down(container_id, limit=limit)
     except GuardianError:
         return False
