@@ -15,7 +15,7 @@ import docker
 import docker.errors
 import requests.exceptions
 
-from guardian.host import docker_networks
+from guardian.host import containerd, docker_networks
 from guardian.model.container import Attachment, Container, Healthcheck, Mount, RestartPolicy
 from guardian.model.errors import EngineUnavailable, GuardianError, UnknownContainer
 
@@ -138,14 +138,19 @@ class Engine:
     def start(self, container_id: str, *, limit: float) -> None:
         """Start a container, for at most `limit` seconds; "already started" is success. Raises StartRefused.
 
-        While containerd is being restarted dockerd refuses every start: that is waited for.
+        While containerd is being restarted dockerd refuses every start: that is waited for. What a killed dockerd has
+        left with containerd, and would refuse every start for, is deleted.
         """
+        left = f"task {container_id}: already exists"
         end = time.monotonic() + min(limit, _CONTAINERD_LIMIT)
         never = threading.Event()
         while True:
             try:
                 self._start(container_id, limit=limit)
             except StartRefused as error:
+                if left in error.why and containerd.forget_dead_task(container_id):
+                    left = "\0"  # once
+                    continue
                 if _NO_CONTAINERD not in error.why or time.monotonic() > end:
                     raise
                 never.wait(_LOOK_AGAIN)  # dockerd does not say when it has found containerd again
