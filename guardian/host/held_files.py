@@ -76,7 +76,7 @@ class _Places:
         above = path
         while above not in self._kinds:
             above = above.rpartition("/")[0] or "/"
-        return place_of(path, self._container, tuple(self._kinds)), self._kinds[above]
+        return place_of(path, self._container, self._kinds), self._kinds[above]
 
 
 def _held(place: Place, seen: os.stat_result, *, inode: bool, build_id: str) -> HeldFile:

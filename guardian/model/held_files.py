@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 from guardian.model.container import Container
 
 FORMAT = 1
 LASTING_INODES = frozenset(("ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "bcachefs"))
 """File systems in which the number of a file is the same after a reboot."""
+_IN_THE_IMAGE = ("tmpfs", "ramfs")
 _ELSEWHERE = frozenset(("nfs", "nfs4", "cifs", "smb3", "9p", "virtiofs", "ceph", "glusterfs", "autofs"))
 
 
@@ -64,16 +65,19 @@ def watched(kind: str) -> bool:
     return kind not in _ELSEWHERE and not kind.startswith("fuse")
 
 
-def place_of(path: str, container: Container, mountpoints: Sequence[str]) -> Place | None:
+def place_of(path: str, container: Container, kinds: Mapping[str, str]) -> Place | None:
     """Where a file of the container lies, by the longest mount above it; None where that is no place outside of it.
 
-    Outside are its layer, its volumes and its binds with what is mounted below those. The engine's own files
+    `kinds` are its mountpoints with their kinds. Outside are its layer, its volumes and its binds with what is mounted
+    below those, but for a tmpfs there: the image has that. The engine's own files
     (/etc/hosts and the like) and a tmpfs that the image holds are not.
     """
     destinations = {mount.destination for mount in container.mounts if mount.kind in ("bind", "volume")}
-    above = max((item for item in mountpoints if _below(path, item)), key=len, default="/")
+    above = max((item for item in kinds if _below(path, item)), key=len, default="/")
     if above == "/" and "/" not in destinations:
         return Place("", path.lstrip("/"))
+    if kinds.get(above) in _IN_THE_IMAGE and above not in destinations:
+        return None
     owner = max((item for item in destinations if _below(above, item)), key=len, default=None)
     return None if owner is None else Place(owner, path[len(owner.rstrip("/")) :].lstrip("/"))
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import os
+import threading
 
-from guardian.host import gate
+from guardian.host import facts, gate
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
 from guardian.model.container import Container
@@ -13,6 +16,8 @@ from guardian.model.outcome import Outcome, Result
 from guardian.model.states import State
 
 _COLD_LIMIT = 120.0
+
+log = logging.getLogger("guardian.cold")
 
 
 def set_aside(checkpoint: Checkpoint, reason: str) -> str:
@@ -36,6 +41,63 @@ def cold(container: Container, reason: str, left: float) -> tuple[Outcome, str]:
     except GuardianError as error:
         return Outcome.FAILED, f"{reason}; and it did not start cold: {error}"
     return Outcome.COLD, reason
+
+
+def ended(checkpoint: Checkpoint, name: str, outcome: Outcome, reason: str) -> Result:
+    """Write down what became of a container that is not restored; returns that."""
+    facts.forget(checkpoint.container_id)
+    result = Result(checkpoint.container_id, name, outcome, reason, 0.0, checkpoint.id)
+    try:
+        checkpoint.set_result(result)
+    except OSError as error:
+        log.error("%s: the result cannot be written: %s", name, error)
+    return result
+
+
+class ColdStart:
+    """A cold start in the place of a restore, among others: so that it gets its own address, and not another one's.
+
+    `ended` is a descriptor, readable when dockerd has answered.
+    """
+
+    def __init__(self, container: Container, checkpoint: Checkpoint, reason: str) -> None:
+        self.container = container
+        self.ended = -1
+        self._checkpoint = checkpoint
+        self._reason = reason
+        self._result: Result | None = None
+        self._thread: threading.Thread | None = None
+
+    def begin(self) -> None:
+        """End its hold and ask dockerd, in a thread."""
+        gate.withdraw(self.container.id)
+        gate.lift(self.container.id)
+        self.ended, writer = os.pipe2(os.O_CLOEXEC)
+        self._thread = threading.Thread(
+            target=self._start, args=(writer,), name=f"cold-{self.container.name}"
+        )
+        self._thread.start()
+
+    def _start(self, writer: int) -> None:
+        try:
+            outcome, reason = cold(self.container, self._reason, _COLD_LIMIT)
+            self._result = ended(self._checkpoint, self.container.name, outcome, reason)
+        finally:
+            os.close(writer)
+
+    def finish(self, _left: float) -> Result:
+        """What came of it."""
+        assert self._thread is not None
+        self._thread.join()
+        os.close(self.ended)
+        return self._result or self.start_cold(self._reason, 0.0)
+
+    def abandon(self) -> None:
+        """Nothing waits for anything."""
+
+    def start_cold(self, reason: str, _left: float) -> Result:
+        """It was tried."""
+        return ended(self._checkpoint, self.container.name, Outcome.FAILED, reason)
 
 
 def waits(container: Container, checkpoint: Checkpoint) -> Result:

@@ -8,7 +8,7 @@ import logging
 import time
 from collections.abc import Sequence
 
-from guardian.host import criu_cpu, docker_daemon, docker_networks, encryption, facts, gate, runc
+from guardian.host import criu_cpu, docker_daemon, docker_networks, encryption, gate, runc
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
 from guardian.host.record import Record
@@ -19,7 +19,7 @@ from guardian.model.states import Purpose, State
 from guardian.model.wording import printable
 from guardian.work import recover, staleness, user_stop
 from guardian.work.checkpoint import line
-from guardian.work.cold import cold, set_aside
+from guardian.work.cold import cold, ended, set_aside
 from guardian.work.host import Host, Say
 from guardian.work.resume import Pending
 
@@ -161,25 +161,24 @@ def _look(host: Host, checkpoint: Checkpoint, container: Container | None) -> Pe
     if container is None:
         gate.lift(checkpoint.container_id)
         checkpoint.mark(State.ORPHANED, "the container was removed")
-        return _end(checkpoint, name, Outcome.SKIPPED, "the container was removed, its checkpoint is kept")
+        return ended(checkpoint, name, Outcome.SKIPPED, "the container was removed, its checkpoint is kept")
     if container.running or container.started_at != record.container.started_at:
         if container.running and container.started_at == record.container.started_at:
             # Where it has not ended: a checkpoint in the making, or one that was rolled back and is being looked at.
-            ended = checkpoint.intact() and runc.state(container.id) is None
+            over = checkpoint.intact() and runc.state(container.id) is None
             unnoticed = Result(container.id, name, Outcome.SKIPPED, _UNNOTICED, 0.0, checkpoint.id)
-            return unnoticed if ended else None
+            return unnoticed if over else None
         return _started_without_us(checkpoint, container)
     will = user_stop.will(checkpoint, container)
     if will == user_stop.STOPPED:
-        return _end(checkpoint, name, Outcome.STOPPED, set_aside(checkpoint, will))
+        return ended(checkpoint, name, Outcome.STOPPED, set_aside(checkpoint, will))
     stale = will or _stale(host, checkpoint, record, container) if checkpoint.intact() else ""
     if checkpoint.intact() and not stale:
         return Pending(checkpoint, record, container)
     if stale:
         checkpoint.mark(State.ORPHANED, stale)
-    gate.withdraw(container.id)
-    gate.lift(container.id)
-    return _end(checkpoint, name, *cold(container, stale or _why_not(checkpoint), _COLD_LIMIT))
+    # Not here: it would take the lowest address, which is another one's, and all the others would get other ones.
+    return Pending(checkpoint, record, container, cold=stale or _why_not(checkpoint))
 
 
 def _stale(host: Host, checkpoint: Checkpoint, record: Record, container: Container) -> str:
@@ -216,8 +215,9 @@ def _without_network(host: Host, record: Record) -> str:
 
 def give_up(item: Pending, reason: str) -> Result:
     """Start a container cold whose checkpoint could be restored; it is kept as an orphan."""
-    reason = set_aside(item.checkpoint, reason)
-    return _end(item.checkpoint, item.container.name, *cold(item.container, reason, _COLD_LIMIT))
+    reason = item.cold or set_aside(item.checkpoint, reason)
+    gate.lift(item.container.id)
+    return ended(item.checkpoint, item.container.name, *cold(item.container, reason, _COLD_LIMIT))
 
 
 def expire(host: Host, container: Container) -> Result:
@@ -230,7 +230,7 @@ def expire(host: Host, container: Container) -> Result:
         return Result(container.id, container.name, *cold(container, reason, _COLD_LIMIT), 0.0, "")
     checkpoint.mark(State.EXPIRED, reason)
     gate.lift(container.id)
-    return _end(checkpoint, container.name, *cold(container, reason, _COLD_LIMIT))
+    return ended(checkpoint, container.name, *cold(container, reason, _COLD_LIMIT))
 
 
 def _started_without_us(checkpoint: Checkpoint, container: Container) -> Result:
@@ -245,10 +245,10 @@ def _started_without_us(checkpoint: Checkpoint, container: Container) -> Result:
         checkpoint.mark(State.SPENT, reason)
     gate.lift(container.id)
     if not container.running and gate.REFUSAL in container.error:
-        return _end(checkpoint, container.name, *cold(container, reason, _COLD_LIMIT))
+        return ended(checkpoint, container.name, *cold(container, reason, _COLD_LIMIT))
     if not container.running:
-        return _end(checkpoint, container.name, Outcome.STOPPED, f"{reason}, and has ended since")
-    return _end(checkpoint, container.name, Outcome.COLD, reason)
+        return ended(checkpoint, container.name, Outcome.STOPPED, f"{reason}, and has ended since")
+    return ended(checkpoint, container.name, Outcome.COLD, reason)
 
 
 def note_start(host: Host, container: Container) -> None:
@@ -281,13 +281,3 @@ def _not_understood(checkpoint: Checkpoint, container: Container | None, error: 
         return Result(container.id, container.name, Outcome.COLD, reason, 0.0, checkpoint.id)
     outcome, why = cold(container, reason, _COLD_LIMIT)
     return Result(container.id, container.name, outcome, why, 0.0, checkpoint.id)
-
-
-def _end(checkpoint: Checkpoint, name: str, outcome: Outcome, reason: str) -> Result:
-    facts.forget(checkpoint.container_id)
-    result = Result(checkpoint.container_id, name, outcome, reason, 0.0, checkpoint.id)
-    try:
-        checkpoint.set_result(result)
-    except OSError as error:
-        log.error("%s: the result cannot be written: %s", name, error)
-    return result

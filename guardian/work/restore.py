@@ -17,7 +17,7 @@ from guardian.model.labels import Condition
 from guardian.model.outcome import Outcome, Result
 from guardian.work import retention
 from guardian.work.checkpoint import line
-from guardian.work.cold import waits
+from guardian.work.cold import ColdStart, waits
 from guardian.work.coming import Coming
 from guardian.work.host import Host, Say
 from guardian.work.placeholders import Placeholders
@@ -77,7 +77,7 @@ class _Restore:
                         continue
                     item = self._pending[container_id]
                     placeholders.make_way(item.record, item.checkpoint)
-                    one = Resume(self._host, item, self._come_back, self._coming)
+                    one = self._one(item)
                     one.begin()
                     # Whoever comes next takes the next address: only a dockerd that hangs may cost the order.
                     announcements.wait(container_id, one.ended, limit=self._left())
@@ -90,13 +90,18 @@ class _Restore:
             announcements.close()
         return [self._results[container_id] for container_id in order]
 
+    def _one(self, item: Pending) -> Resume | ColdStart:
+        if item.cold:
+            return ColdStart(item.container, item.checkpoint, item.cold)
+        return Resume(self._host, item, self._come_back, self._coming)
+
     def _leave(self, container_id: str) -> None:
         """dockerd is going away: what was not begun stays in the ledger, held."""
         item = self._pending[container_id]
         self._results[container_id] = waits(item.container, item.checkpoint)
         self._done[container_id].set()
 
-    def _finish(self, one: Resume) -> None:
+    def _finish(self, one: Resume | ColdStart) -> None:
         """The rest of one container's way, in a thread of its own."""
         container_id = one.container.id
         try:
@@ -117,7 +122,11 @@ class _Restore:
         outcomes = {
             key: self._results[key].outcome if key in self._results else None for key in self._pending
         }
-        names = {self._pending[key].container.name for key, outcome in outcomes.items() if outcome in away}
+        names = {
+            self._pending[key].container.name
+            for key, outcome in outcomes.items()
+            if outcome in away and not self._pending[key].cold
+        }
         if any(item.checkpoint.travel() is not None for item in self._pending.values()):
             return names  # a container of this host is another one, though it may have a peer's name
         return names | {container.name for container in facts.kept()}

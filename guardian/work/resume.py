@@ -44,11 +44,12 @@ log = logging.getLogger("guardian.restore")
 
 @dataclasses.dataclass(frozen=True)
 class Pending:
-    """A checkpoint and the container it belongs to, as both are now."""
+    """A checkpoint and the container it belongs to, as both are now; `cold` is why it is not restored, or empty."""
 
     checkpoint: Checkpoint
     record: Record
     container: Container
+    cold: str = ""
 
 
 class Resume:

@@ -28,7 +28,11 @@ BINDS = container(
         Mount("tmpfs", "", "/scratch", True),
     )
 )
-MOUNTPOINTS = ("/", "/data", "/etc/one.conf", "/etc/hosts", "/scratch", "/dev", "/dev/shm", "/data/inner")
+KINDS = {
+    **dict.fromkeys(("/data", "/etc/one.conf", "/etc/hosts", "/data/inner"), "ext4"),
+    **dict.fromkeys(("/scratch", "/dev", "/dev/shm", "/data/memory"), "tmpfs"),
+    "/": "overlay",
+}
 
 
 @pytest.mark.parametrize(
@@ -37,6 +41,7 @@ MOUNTPOINTS = ("/", "/data", "/etc/one.conf", "/etc/hosts", "/scratch", "/dev", 
         ("/usr/bin/redis", Place("", "usr/bin/redis")),
         ("/data/a/b", Place("/data", "a/b")),
         ("/data/inner/x", Place("/data", "inner/x")),
+        ("/data/memory/x", None),
         ("/database/x", Place("", "database/x")),
         ("/etc/one.conf", Place("/etc/one.conf", "")),
         ("/etc/hosts", None),
@@ -45,7 +50,7 @@ MOUNTPOINTS = ("/", "/data", "/etc/one.conf", "/etc/hosts", "/scratch", "/dev", 
     ],
 )
 def test_places(path: str, place: Place | None) -> None:
-    assert place_of(path, BINDS, MOUNTPOINTS) == place
+    assert place_of(path, BINDS, KINDS) == place
 
 
 def test_files_that_a_process_or_a_network_serves_are_left_alone() -> None:
