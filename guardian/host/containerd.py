@@ -1,18 +1,13 @@
-"""containerd: whether its shims find guardian's front in their path, and what a killed dockerd has left with it."""
+"""containerd: whether the shims it starts find guardian's front in their path."""
 
 from __future__ import annotations
 
-import logging
 import os
 from pathlib import Path
 
 from guardian.host import paths, proc
-from guardian.host.command import CommandFailed, run
 
 _NAME = "containerd"
-_LIMIT = 10.0
-
-log = logging.getLogger("guardian.containerd")
 
 
 def without_front() -> str:
@@ -24,20 +19,6 @@ def without_front() -> str:
     if not found:
         return ""
     return f"containerd (pid {found[0]}) was started without guardian's runtime in its path: restart it"
-
-
-def forget_dead_task(container_id: str) -> bool:
-    """Away with a task that has ended and that nobody has deleted; returns whether it was one.
-
-    A dockerd that is killed between a container's end and that leaves it, and refuses every start then: "task ...:
-    already exists". containerd itself refuses to delete one that runs.
-    """
-    try:
-        run(["ctr", "--namespace", "moby", "tasks", "delete", container_id], limit=_LIMIT)
-    except CommandFailed as error:
-        log.warning("the task of %s cannot be deleted: %s", container_id[:12], error)
-        return False
-    return True
 
 
 def processes() -> list[int]:

@@ -15,7 +15,7 @@ import docker
 import docker.errors
 import requests.exceptions
 
-from guardian.host import containerd, docker_networks
+from guardian.host import dead_task, docker_networks
 from guardian.model.container import Attachment, Container, Healthcheck, Mount, RestartPolicy
 from guardian.model.errors import EngineUnavailable, GuardianError, UnknownContainer
 
@@ -141,19 +141,18 @@ class Engine:
         While containerd is being restarted dockerd refuses every start: that is waited for. What a killed dockerd has
         left with containerd, and would refuse every start for, is deleted.
         """
-        left = f"task {container_id}: already exists"
         end = time.monotonic() + min(limit, _CONTAINERD_LIMIT)
         never = threading.Event()
         while True:
             try:
                 self._start(container_id, limit=limit)
             except StartRefused as error:
-                if left in error.why and containerd.forget_dead_task(container_id):
-                    left = "\0"  # once
-                    continue
-                if _NO_CONTAINERD not in error.why or time.monotonic() > end:
+                left = dead_task.is_in_the_way(container_id, error.why)
+                if (_NO_CONTAINERD not in error.why and not left) or time.monotonic() > end:
                     raise
-                never.wait(_LOOK_AGAIN)  # dockerd does not say when it has found containerd again
+                if left:
+                    dead_task.remove(container_id)
+                never.wait(_LOOK_AGAIN)  # nobody says when containerd is there again, or has forgotten
             else:
                 return
 
