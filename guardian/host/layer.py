@@ -68,9 +68,9 @@ def parse(options: str, known: str = "") -> Layer | None:
             lower += [_plain(item) for item in re.split(r"(?<!\\):", value)]
         elif key == "lowerdir+":
             lower.append(_plain(value))
-    if not upper.startswith("/") or not upper.strip("/"):
-        return None
     above = Path(upper).parents
+    if not upper.startswith("/") or not above:
+        return None
     base = above[1] if len(above) > 1 else above[0]
     return Layer(Path(upper), tuple(base / item for item in lower if item))
 

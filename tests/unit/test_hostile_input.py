@@ -208,6 +208,7 @@ def test_a_name_does_not_end_a_line(mark: str) -> None:
 def test_an_overlay_whose_upper_folder_is_the_root() -> None:
     assert layer.parse("lowerdir=/a,upperdir=/") is None
     assert layer.parse("lowerdir=/a,upperdir=//") is None
+    assert layer.parse("lowerdir=/a,upperdir=/.") is None
 
 
 def test_files_of_the_run_folder_that_are_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
