@@ -117,6 +117,7 @@ class Worker:
     def _leave(self) -> None:
         """SIGTERM: jobs are let come to their end first; the unit's TimeoutStopSec is the limit on the way down."""
         self._stopping.set()
+        self._erasing.end()  # the disk is the last jobs'
         self._claims.wait_until_free(limit=_PATIENCE)
         os._exit(0)
 

@@ -178,7 +178,11 @@ class Checkpoint:
 
     def forget_user_stop(self) -> None:
         """It was no stop, or it is taken back."""
-        (self.folder / USER_STOP).unlink(missing_ok=True)
+        if (self.folder / USER_STOP).exists():
+            (self.folder / USER_STOP).unlink(missing_ok=True)
+            durable.sync_folder(
+                self.folder
+            )  # else a power cut brings it back, and the container stays stopped
 
     def origin(self) -> str:
         """The id of the checkpoint whose archive was imported; empty where it was taken here."""

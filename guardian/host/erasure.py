@@ -29,37 +29,52 @@ waiting = threading.Event()
 """Set when something has been put aside in this process."""
 
 
-def put_aside(path: Path, store: Path) -> None:
-    """Take a file or folder of the store away. Nothing of it may be needed; what is not there is no error."""
+def put_aside(path: Path, store: Path) -> Path | None:
+    """Take a file or folder of the store away; returns where it is now, None where nothing is left of it.
+
+    Nothing of it may be needed. What is not there is no error.
+    """
     aside = store / ASIDE
+    place = aside / secrets.token_hex(8)
     try:
         aside.mkdir(mode=0o700, exist_ok=True)
-        os.rename(path, aside / secrets.token_hex(8))
+        os.rename(path, place)
     except FileNotFoundError:
-        return
+        return None
     except OSError:
         shutil.rmtree(path, ignore_errors=True)
+        return None
     waiting.set()
+    return place
 
 
 def away(path: Path, store: Path, *, overwrite: bool) -> None:
     """The same, and erased when this returns: for processes that have no background."""
-    put_aside(path, store)
-    with contextlib.suppress(OSError):  # the worker is at it as well, or will be
-        erase(store, overwrite=overwrite, stop=threading.Event())
+    place = put_aside(path, store)
+    if place is not None:
+        with contextlib.suppress(OSError):  # the worker is at it as well, or will be
+            _erase(place, overwrite=overwrite and filesystem_of(store) in IN_PLACE, stop=threading.Event())
+        _end(store)
 
 
 def erase(store: Path, *, overwrite: bool, stop: threading.Event) -> None:
     """Overwrite and remove what was put aside, one thing after the other, until `stop` is set; raises OSError."""
     overwrite = overwrite and filesystem_of(store) in IN_PLACE
     for entry in sorted(_put_aside(store)):
-        if overwrite:
-            for image in _images(entry):
-                if stop.is_set():
-                    return
-                _overwrite(image, stop)
-        shutil.rmtree(entry, ignore_errors=True)
-    with contextlib.suppress(OSError):  # more was put aside meanwhile
+        _erase(entry, overwrite=overwrite, stop=stop)
+    _end(store)
+
+
+def _erase(entry: Path, *, overwrite: bool, stop: threading.Event) -> None:
+    for image in _images(entry) if overwrite else ():
+        _overwrite(image, stop)
+        if stop.is_set():
+            return  # in the middle of one, perhaps: it is begun again
+    shutil.rmtree(entry, ignore_errors=True)
+
+
+def _end(store: Path) -> None:
+    with contextlib.suppress(OSError):  # there is more
         (store / ASIDE).rmdir()
 
 

@@ -1,10 +1,11 @@
-"""File systems as this process sees them mounted."""
+"""What is mounted where this process sees it: the kind of a file system, and what a killed CRIU has left."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from guardian.host import mountinfo
 from guardian.host.command import run
 
 _LIMIT = 10.0
@@ -17,11 +18,7 @@ def filesystem_of(path: Path) -> str:
     """
     device = os.stat(path).st_dev
     wanted = f"{os.major(device)}:{os.minor(device)}"
-    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
-        before, _, after = line.partition(" - ")
-        if before.split(" ")[2:3] == [wanted] and after:
-            return after.split(" ")[0]
-    return ""
+    return next((mount.kind for mount in mountinfo.of(os.getpid()) if mount.device == wanted), "")
 
 
 def detach_work(checkpoint: Path) -> None:
@@ -30,10 +27,7 @@ def detach_work(checkpoint: Path) -> None:
     Raises CommandFailed at its limit.
     """
     wanted = [(checkpoint / name).resolve() for name in ("work", "work-restore")]
-    found = []
-    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
-        place = Path(line.split()[4].replace("\\040", " "))
-        if any(folder in place.parents for folder in wanted):
-            found.append(place)
+    places = (Path(mount.place) for mount in mountinfo.of(os.getpid()))
+    found = [place for place in places if any(folder in place.parents for folder in wanted)]
     for place in sorted(found, key=lambda place: len(place.parts), reverse=True):
         run(["umount", "--lazy", str(place)], limit=_LIMIT, check=False)

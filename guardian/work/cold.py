@@ -16,6 +16,7 @@ from guardian.model.outcome import Outcome, Result
 from guardian.model.states import State
 
 _COLD_LIMIT = 120.0
+"""Seconds for one start, whatever is left."""
 
 log = logging.getLogger("guardian.cold")
 
@@ -31,8 +32,11 @@ def set_aside(checkpoint: Checkpoint, reason: str) -> str:
     return reason
 
 
-def cold(container: Container, reason: str, left: float) -> tuple[Outcome, str]:
-    """Start a container from zero; returns the outcome and its reason. FAILED where dockerd does not start it."""
+def cold(container: Container, reason: str, left: float = _COLD_LIMIT) -> tuple[Outcome, str]:
+    """Start a container from zero; returns the outcome and its reason. FAILED where dockerd does not start it.
+
+    `left`: seconds of the caller's own budget.
+    """
     try:
         with contextlib.closing(Engine()) as engine:
             engine.start(container.id, limit=max(5.0, min(left, _COLD_LIMIT)))
@@ -80,7 +84,7 @@ class ColdStart:
 
     def _start(self, writer: int) -> None:
         try:
-            outcome, reason = cold(self.container, self._reason, _COLD_LIMIT)
+            outcome, reason = cold(self.container, self._reason)
             self._result = ended(self._checkpoint, self.container.name, outcome, reason)
         finally:
             os.close(writer)

@@ -27,7 +27,6 @@ from guardian.work.restore import restore
 
 log = logging.getLogger("guardian.cycle")
 
-_COLD_LIMIT = 120.0
 _RESTORE_LIMIT = 20.0
 """Seconds that a restore may take to its end when dockerd has died over it."""
 
@@ -115,7 +114,7 @@ def _end_empty_holds(host: Host, containers: Sequence[Container], *, say: Say) -
         gate.lift(container_id)
         container = by_id.get(container_id)
         if container is not None and not container.running:
-            outcome, reason = cold(container, "it was held and has no checkpoint", _COLD_LIMIT)
+            outcome, reason = cold(container, "it was held and has no checkpoint")
             results.append(Result(container.id, container.name, outcome, reason, 0.0))
             say(line(results[-1]))
     for container_id in fence.fenced():

@@ -25,7 +25,6 @@ from guardian.work.resume import Pending
 
 log = logging.getLogger("guardian.pending")
 
-_COLD_LIMIT = 120.0
 _NOTICE_LIMIT = 30.0
 _SOON = 5.0
 """Seconds within which dockerd hears of an end if it hears at all."""
@@ -40,8 +39,9 @@ def sort_out(
     """Look at the newest checkpoint of each id: what may be restored, and results for what ended another way.
 
     A container that was removed, or started by anybody meanwhile, makes its checkpoint an orphan or spent; one that
-    was stopped because it could not be saved is started cold here. What another host has, or may have, is left alone,
-    unless it is `arriving`: then its restore waits for that host's word.
+    was stopped because it could not be saved, or whose checkpoint does not fit any more, is to be started cold
+    (`Pending.cold`). What another host has, or may have, is left alone, unless it is `arriving`: then its restore
+    waits for that host's word.
     """
     known = {container.id: container for container in containers}
     for container in _noticed(host, [known[item] for item in ids if item in known]):
@@ -71,10 +71,10 @@ def sort_out(
 
 def _noticed(host: Host, containers: Sequence[Container]) -> list[Container]:
     """The containers that were checkpointed just now and that dockerd still says run, once it has noticed."""
-    ended = [container for container in containers if container.running and waits(host, container)]
-    _await_notice([container.id for container in ended], limit=_NOTICE_LIMIT)
+    over = [container for container in containers if container.running and waits(host, container)]
+    _await_notice([container.id for container in over], limit=_NOTICE_LIMIT)
     seen = []
-    for container in ended:
+    for container in over:
         try:
             with contextlib.closing(Engine()) as engine:
                 seen.append(engine.container(container.id))
@@ -214,10 +214,10 @@ def _without_network(host: Host, record: Record) -> str:
 
 
 def give_up(item: Pending, reason: str) -> Result:
-    """Start a container cold whose checkpoint could be restored; it is kept as an orphan."""
+    """Start a container cold that waited to be restored; its checkpoint is kept as an orphan."""
     reason = item.cold or set_aside(item.checkpoint, reason)
     gate.lift(item.container.id)
-    return ended(item.checkpoint, item.container.name, *cold(item.container, reason, _COLD_LIMIT))
+    return ended(item.checkpoint, item.container.name, *cold(item.container, reason))
 
 
 def expire(host: Host, container: Container) -> Result:
@@ -227,10 +227,10 @@ def expire(host: Host, container: Container) -> Result:
     checkpoint = host.ledger.pending(container.id)
     if checkpoint is None:
         gate.lift(container.id)
-        return Result(container.id, container.name, *cold(container, reason, _COLD_LIMIT), 0.0, "")
+        return Result(container.id, container.name, *cold(container, reason), 0.0, "")
     checkpoint.mark(State.EXPIRED, reason)
     gate.lift(container.id)
-    return ended(checkpoint, container.name, *cold(container, reason, _COLD_LIMIT))
+    return ended(checkpoint, container.name, *cold(container, reason))
 
 
 def _started_without_us(checkpoint: Checkpoint, container: Container) -> Result:
@@ -245,7 +245,7 @@ def _started_without_us(checkpoint: Checkpoint, container: Container) -> Result:
         checkpoint.mark(State.SPENT, reason)
     gate.lift(container.id)
     if not container.running and gate.REFUSAL in container.error:
-        return ended(checkpoint, container.name, *cold(container, reason, _COLD_LIMIT))
+        return ended(checkpoint, container.name, *cold(container, reason))
     if not container.running:
         return ended(checkpoint, container.name, Outcome.STOPPED, f"{reason}, and has ended since")
     return ended(checkpoint, container.name, Outcome.COLD, reason)
@@ -279,5 +279,5 @@ def _not_understood(checkpoint: Checkpoint, container: Container | None, error: 
         )
     if container.running:
         return Result(container.id, container.name, Outcome.COLD, reason, 0.0, checkpoint.id)
-    outcome, why = cold(container, reason, _COLD_LIMIT)
+    outcome, why = cold(container, reason)
     return Result(container.id, container.name, outcome, why, 0.0, checkpoint.id)

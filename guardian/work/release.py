@@ -14,8 +14,6 @@ from guardian.work.checkpoint import line
 from guardian.work.cold import cold
 from guardian.work.host import Host, Say
 
-_COLD_LIMIT = 120.0
-
 
 def refuse(host: Host, containers: Sequence[Container], *, force: bool) -> None:
     """Raises NoCheckpoint where one is neither held nor has a checkpoint: there is nothing to release.
@@ -49,7 +47,7 @@ def release(host: Host, containers: Sequence[Container], *, start: bool, say: Sa
         if pending is not None:
             pending.mark(State.ORPHANED, reason)
         gate.lift(container.id)
-        outcome, why = cold(container, reason, _COLD_LIMIT) if start else (Outcome.STOPPED, reason)
+        outcome, why = cold(container, reason) if start else (Outcome.STOPPED, reason)
         result = Result(container.id, container.name, outcome, why, 0.0, pending.id if pending else "")
         if pending is not None:
             pending.set_result(result)

@@ -97,8 +97,10 @@ class Resume:
             self._end_half_restored()
             self.begin()
             notes = [self._let_run(addresses_kept=kept)]
-            if self._ticket_was_taken():
-                self._error = error
+            if gate.REFUSAL in self._error:
+                # dockerd's own restart came before and took the ticket. Where it came through the container runs.
+                limit = self._host.config.restore_timeout
+                self._error = "" if gate.await_restored(self.container.id, limit=limit) else error
             if kept:
                 notes.append(f"at the second attempt; the first: {first}")
         if self._waits_for_another_engine():
@@ -112,17 +114,6 @@ class Resume:
         if self._error or State.SPENT.value not in self._checkpoint.marks():
             return self.start_cold(self._reason(), left)
         return self._resumed(notes)
-
-    def _ticket_was_taken(self) -> bool:
-        """Whether dockerd's own restart came before our `docker start`, which was refused, and did not come through.
-
-        Where it did the container runs, and that is no error.
-        """
-        if gate.REFUSAL not in self._error:
-            return False
-        if gate.await_restored(self.container.id, limit=self._host.config.restore_timeout):
-            self._error = ""
-        return bool(self._error)
 
     def _resumed(self, notes: list[str]) -> Result:
         """It runs: whatever fails from here on is only told."""
