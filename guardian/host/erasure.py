@@ -40,6 +40,9 @@ def put_aside(path: Path, store: Path) -> Path | None:
         aside.mkdir(mode=0o700, exist_ok=True)
         os.rename(path, place)
     except FileNotFoundError:
+        _end(store)
+        if os.path.lexists(path):  # another process has removed the folder between the two
+            return put_aside(path, store)
         return None
     except OSError:
         shutil.rmtree(path, ignore_errors=True)

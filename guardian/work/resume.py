@@ -101,6 +101,8 @@ class Resume:
                 # dockerd's own restart came before and took the ticket. Where it came through the container runs.
                 limit = self._host.config.restore_timeout
                 self._error = "" if gate.await_restored(self.container.id, limit=limit) else error
+            elif not self._error and not self._proven():
+                self._error = error  # that restart hangs as the first attempt did
             if kept:
                 notes.append(f"at the second attempt; the first: {first}")
         if self._waits_for_another_engine():
@@ -111,7 +113,7 @@ class Resume:
             return self._not_given_up()
         if _RESTORE_FAILED in self._error:
             self._end_half_restored()
-        if self._error or State.SPENT.value not in self._checkpoint.marks():
+        if self._error or not self._proven():
             return self.start_cold(self._reason(), left)
         return self._resumed(notes)
 
@@ -221,7 +223,7 @@ class Resume:
         first = next(names, None)
         at_work = first is None or any(name.startswith(_AT_WORK) for name in itertools.chain((first,), names))
         self._without_criu = 0 if at_work else self._without_criu + 1
-        if self._without_criu >= _SURE and State.SPENT.value not in self._checkpoint.marks():
+        if self._without_criu >= _SURE and not self._proven():
             cgroup.kill(limit=_KILL_LIMIT)
 
     def _prepare(self, *, addresses_kept: bool) -> str:
@@ -276,9 +278,12 @@ class Resume:
         """
         end = time.monotonic() + self._host.config.restore_timeout
         never = threading.Event()
-        while State.SPENT.value not in self._checkpoint.marks() and time.monotonic() < end:
+        while not self._proven() and time.monotonic() < end:
             never.wait(_GATE_INTERVAL)
             engine.start(self.container.id, limit=self._limit())
+
+    def _proven(self) -> bool:
+        return State.SPENT.value in self._checkpoint.marks()
 
     def _limit(self) -> float:
         return self._host.config.restore_budget + self._host.config.restore_timeout

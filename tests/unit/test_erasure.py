@@ -30,6 +30,25 @@ def test_it_is_out_of_the_way_at_once_and_gone_afterwards(tmp_path: Path) -> Non
     erasure.erase(tmp_path, overwrite=True, stop=GO_ON)
     assert not (tmp_path / erasure.ASIDE).exists()
     erasure.put_aside(folder, tmp_path)  # not there: no error
+    assert not (tmp_path / erasure.ASIDE).exists()
+
+
+def test_it_is_put_aside_though_another_process_removes_the_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = _checkpoint(tmp_path, b"secret")
+    rename, calls = os.rename, []
+
+    def raced(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == 1:
+            target.parent.rmdir()
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", raced)
+    assert erasure.put_aside(folder, tmp_path) == calls[-1]
+    assert not folder.exists()
+    assert calls[-1].exists()
 
 
 def test_blocks_are_overwritten_holes_stay_holes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
