@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import dataclasses
 import errno
@@ -9,6 +10,7 @@ import json
 import logging
 import os
 import re
+import time
 from pathlib import Path
 
 from guardian.host import durable, erasure
@@ -83,6 +85,17 @@ class Checkpoint:
             return Record.from_json(json_text.loads((self.folder / "record.json").read_text()))
         except (OSError, ValueError) as error:
             raise BadInput(f"the record of checkpoint {self.id} cannot be read", str(error)) from error
+
+    def is_begun(self) -> bool:
+        """Whether its folder was made to its end; `format` is written last."""
+        return os.path.lexists(self.folder / "format")
+
+    def taken(self) -> float:
+        """When, by its id: wall-clock seconds, of use where its record cannot be read; 0 where it does not say."""
+        try:
+            return calendar.timegm(time.strptime(self.id[:15], "%Y%m%dT%H%M%S"))
+        except ValueError:
+            return 0.0
 
     def format(self) -> int:
         """The record's format number; 0 where the file does not say."""

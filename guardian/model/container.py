@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import enum
 import re
 from collections.abc import Iterator, Mapping
@@ -80,11 +81,10 @@ class Container:
     """Facts of one container.
 
     `pid` is dockerd's State.Pid (a holder after a restore), 0 when not running. `started_at` is dockerd's string,
-    compared only for equality. `stop_timeout` is in seconds. `network_mode`, `ipc_mode`, `pid_mode` are
-    Docker's own strings. `layer` is the writable layer's folder where dockerd tells it, else empty.
-    `error` is dockerd's message of the last start. `links` and `volumes_from` are names or ids of other containers.
-    `remapped`: it has a user namespace of its own. `config_hash` covers what decides how the container is built
-    (image, config, host config).
+    compared for equality. `stop_timeout` is in seconds. `network_mode`, `ipc_mode`, `pid_mode` are Docker's own
+    strings. `layer` is the writable layer's folder where dockerd tells it, else empty. `error` is dockerd's message
+    of the last start. `links` and `volumes_from` are names or ids of other containers. `remapped`: it has a user
+    namespace of its own. `config_hash` covers what decides how the container is built (image, config, host config).
     """
 
     id: str
@@ -114,6 +114,14 @@ class Container:
     links: tuple[str, ...] = ()
     volumes_from: tuple[str, ...] = ()
     remapped: bool = False
+
+    @property
+    def started_seconds(self) -> float:
+        """`started_at` (RFC 3339, nanoseconds) as wall-clock seconds; 0 where it is none."""
+        try:
+            return datetime.datetime.fromisoformat(self.started_at).timestamp()
+        except ValueError:
+            return 0.0
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary that `from_json` takes back."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
 import logging
 import threading
 from collections.abc import Collection, Iterator, Sequence
@@ -17,7 +16,7 @@ from guardian.model.container import Container
 from guardian.model.errors import AlreadyRunning, GuardianError, NoCheckpoint, UnknownContainer
 from guardian.model.graph import Graph, Member
 from guardian.model.labels import PLACEHOLDER, Mode
-from guardian.model.outcome import Result
+from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Purpose
 from guardian.work import canary, choice, guarded, pending, reception, recover, script, stop
 from guardian.work.checkpoint import GiveUp, checkpoint, goes_on, line
@@ -134,20 +133,12 @@ def _without_checkpoint(host: Host, found: guarded.Guarded, known: set[str], *, 
         container = member.container
         if container.id in known or not container.running or gate.restored(container.id):
             continue
-        if begun <= _seconds(container.started_at) <= ready and not pending.is_noted(host, container):
+        if begun <= container.started_seconds <= ready and not pending.is_noted(host, container):
             skipped = member.policy.mode is Mode.SKIP
             why = "the host or dockerd went down without a checkpoint"
-            results.append(stop.note_cold(host, container, choice.SKIPPED if skipped else why))
+            results.append(stop.note(host, container, Outcome.COLD, choice.SKIPPED if skipped else why))
             say(line(results[-1]))
     return results
-
-
-def _seconds(started_at: str) -> float:
-    """Docker's time (RFC 3339, nanoseconds) as wall-clock seconds; 0 where it is none."""
-    try:
-        return datetime.datetime.fromisoformat(started_at).timestamp()
-    except ValueError:
-        return 0.0
 
 
 def keep_facts(host: Host, engine: Engine) -> None:

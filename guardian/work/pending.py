@@ -17,7 +17,7 @@ from guardian.model.errors import GuardianError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Purpose, State
 from guardian.model.wording import printable
-from guardian.work import recover, staleness, user_stop
+from guardian.work import recover, staleness, stop, user_stop
 from guardian.work.checkpoint import line
 from guardian.work.cold import cold, ended, set_aside
 from guardian.work.host import Host, Say
@@ -60,7 +60,7 @@ def sort_out(
                 continue
             found = _look(host, checkpoint, known.get(container_id))
         except (GuardianError, OSError) as error:
-            found = _not_understood(checkpoint, known.get(container_id), error)
+            found = _not_understood(host, checkpoint, known.get(container_id), error)
         if isinstance(found, Pending):
             pending.append(found)
         elif found is not None:
@@ -269,15 +269,20 @@ def _why_not(checkpoint: Checkpoint) -> str:
     return recover.INCOMPLETE
 
 
-def _not_understood(checkpoint: Checkpoint, container: Container | None, error: Exception) -> Result:
-    """A record that does not parse or is of another format: left alone, the container starts cold, and it is said."""
-    reason = f"its checkpoint cannot be used: {error}"
+def _not_understood(
+    host: Host, checkpoint: Checkpoint, container: Container | None, error: Exception
+) -> Result | None:
+    """A record that was not written to its end, does not parse or is of another format: left alone, not restored.
+
+    The container starts cold, which is kept in a record of its own; None where it runs and was not started since.
+    """
+    reason = f"its checkpoint cannot be used: {error}" if checkpoint.is_begun() else recover.INCOMPLETE
     gate.lift(checkpoint.container_id)
     if container is None:
         return Result(
             checkpoint.container_id, checkpoint.container_id[:12], Outcome.SKIPPED, reason, 0.0, checkpoint.id
         )
     if container.running:
-        return Result(container.id, container.name, Outcome.COLD, reason, 0.0, checkpoint.id)
-    outcome, why = cold(container, reason)
-    return Result(container.id, container.name, outcome, why, 0.0, checkpoint.id)
+        since = container.started_seconds > checkpoint.taken()
+        return stop.note(host, container, Outcome.COLD, reason) if since else None
+    return stop.note(host, container, *cold(container, reason))

@@ -48,10 +48,10 @@ def stop(host: Host, member: Member, reason: str, checkpoint: Checkpoint | None,
     return Result(container.id, container.name, Outcome.COLD, reason, time.monotonic() - begun, "")
 
 
-def note_cold(host: Host, container: Container, reason: str) -> Result:
-    """A container that was found started from zero: written down like every other outcome."""
+def note(host: Host, container: Container, outcome: Outcome, reason: str) -> Result:
+    """A container without a checkpoint that was started from zero, or could not be: written down like all others."""
     made = _remember(host, container, runc.state(container.id), reason)
-    result = Result(container.id, container.name, Outcome.COLD, reason, 0.0, made.id if made else "")
+    result = Result(container.id, container.name, outcome, reason, 0.0, made.id if made else "")
     if made is not None:
         made.set_result(result)
     return result

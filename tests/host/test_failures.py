@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.host.site import Site
@@ -224,12 +226,30 @@ def test_dockerd_killed_with_a_broken_configuration(site: Site) -> None:
 def test_a_record_of_a_newer_format(site: Site) -> None:
     site.redis("newer", "--restart always")
     site.machine.succeed("guardianctl checkpoint newer")
-    site.machine.succeed(f"for f in {STORE}/*/*/format; do echo 99 >$f; done")
+    folder = site.machine.succeed(f"for f in {STORE}/*/*/format; do echo 99 >$f; dirname $f; done").strip()
+    before = site.machine.succeed(f"find {folder} -type f | sort | xargs sha256sum")
     site.reboot()
     assert site.inspect("newer", "{{.State.Running}}") == "true"
-    assert site.machine.succeed(f"cat {STORE}/*/*/format").strip() == "99", "left alone"
-    told = site.machine.journal(unit="guardian-worker.service")
-    assert "format 99" in told
+    assert site.machine.succeed(f"find {folder} -type f | sort | xargs sha256sum") == before, "left alone"
+    assert site.outcome("newer") == "cold"
+    assert "format 99" in site.reason("newer")
+
+
+@pytest.mark.parametrize("policy", ["no", "always"])
+def test_a_record_that_was_not_begun_to_its_end(site: Site, policy: str) -> None:
+    """The power goes before the last file of its folder is written, after a save and a resume that ended well."""
+    site.redis("half", f"--restart {policy}")
+    site.machine.succeed("guardianctl checkpoint half && guardianctl restore half")
+    assert site.outcome("half") == "resumed"
+    folder = site.machine.succeed(f"dirname {STORE}/*/*/format").strip()
+    half = f"{Path(folder).parent}/$(date -u +%Y%m%dT%H%M%S)000-abcdef"
+    site.machine.succeed(f"mkdir -p {half}/ledger {half}/work {half}/img; cp {folder}/purpose {half}; sync")
+    site.machine.crash()
+    site.machine.start()
+    site.wait_restored()
+    assert site.inspect("half", "{{.State.Running}}") == "true"
+    assert site.outcome("half") == "cold"
+    assert "went down" in site.reason("half")
 
 
 def test_emergency_exit_for_one_boot(site: Site) -> None:
