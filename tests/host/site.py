@@ -203,5 +203,5 @@ class Site:
         """What guardian and docker say, for a failed test."""
         return self.machine.execute(
             "journalctl -b --no-pager -n 300 -u 'guardian-*' -u docker.service"
-            " | grep -vE 'level=(info|warning)|pids.max|Succeeded' | cut -c1-250"
+            " | grep -vE 'level=(info|warning)|pids.max|Succeeded' | cut -c1-900"
         )[1]
