@@ -355,7 +355,7 @@ class Worker:
         try:
             containers = self._containers()
         except EngineUnavailable:
-            containers = [*facts.kept(), *pending.down(self._host)]
+            containers = [*facts.kept(), *self._host.ledger.waiting()]
         return overview(self._host, containers)
 
     def _find(self, request: Request) -> list[dict[str, Any]]:

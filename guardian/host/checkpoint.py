@@ -5,7 +5,6 @@ from __future__ import annotations
 import calendar
 import contextlib
 import dataclasses
-import errno
 import json
 import logging
 import os
@@ -13,7 +12,7 @@ import re
 import time
 from pathlib import Path
 
-from guardian.host import durable, erasure
+from guardian.host import durable, erasure, paths, spare
 from guardian.host.record import Record
 from guardian.model import json_text
 from guardian.model.errors import BadInput, StoreError
@@ -34,7 +33,10 @@ log = logging.getLogger("guardian.ledger")
 
 PREPARED = "mark"
 """A mark that lies ready: on a full disk it is linked, which needs no block (runtime/commit.c does the same)."""
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+NOTES = "notes"
+"""Lies ready for the notes of such marks, STATE=NOTE."""
+SPARE_RESULT = "result.spare"
+_MOST_OF_A_NOTE = 1000
 MOVES = ".moves"
 _MOVE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """A move's id, and no path that leads anywhere."""
@@ -149,21 +151,30 @@ class Checkpoint:
             durable.write(place, f"format={FORMAT}\n{line}")
         except OSError as error:
             prepared = self.folder / PREPARED
-            if error.errno not in _FULL or not prepared.exists():
+            if error.errno not in spare.FULL or not prepared.exists():
                 raise
-            # The note is lost with it: that the state was reached is what must not be.
-            log.warning("%s of %s: %s; marked without %r", state.value, self.id, error, note)
+            log.warning("%s of %s: %s; marked by a link (%s)", state.value, self.id, error, note)
+            if note:
+                self._note_in_spare(state, note)
             with contextlib.suppress(FileExistsError):
                 os.link(prepared, place)
             durable.sync_folder(place.parent)
 
+    def _note_in_spare(self, state: State, note: str) -> None:
+        """The notes of all states in one file. One that cannot be kept is lost: that the state was reached is not."""
+        known = {**_lines(self.folder / NOTES), state.value: printable(note)[:_MOST_OF_A_NOTE]}
+        text = "".join(f"{key}={value}\n" for key, value in known.items() if key.strip())
+        try:
+            spare.overwrite(self.folder / NOTES, text)
+        except OSError as error:
+            log.warning("%s of %s: its note is lost: %s", state.value, self.id, error)
+
     def note(self, state: State) -> str:
         """The note beside a mark, empty where there is none."""
-        try:
-            text = (self.marks_folder / state.value).read_text(errors="replace")
-        except OSError:
+        if state.value not in self.marks():
             return ""
-        return next((line.removeprefix("note=") for line in text.split("\n") if line.startswith("note=")), "")
+        beside = _lines(self.marks_folder / state.value).get("note", "")
+        return beside or _lines(self.folder / NOTES).get(state.value, "")
 
     def remark(self, text: str) -> None:
         """Keep a sentence that whoever restores it has to say."""
@@ -275,14 +286,41 @@ class Checkpoint:
 
     def result(self) -> Result | None:
         """What became of it, None where that is not known yet."""
-        try:
-            return Result.from_json(json_text.loads((self.folder / "result.json").read_text()))
-        except (OSError, ValueError, BadInput):
-            return None
+        for place in (self.folder / "result.json", paths.RESULTS / self.id):
+            with contextlib.suppress(OSError, ValueError, BadInput):
+                return Result.from_json(json_text.loads(place.read_text()))
+        return None
 
     def set_result(self, result: Result) -> None:
-        """Keep what became of it."""
-        durable.write(self.folder / "result.json", json.dumps(result.to_json(), indent=1) + "\n")
+        """Keep what became of it; raises OSError where that is kept only until the host goes down."""
+        text = json.dumps(result.to_json(), indent=1) + "\n"
+        place = self.folder / "result.json"
+        try:
+            durable.write(place, text)
+        except OSError as error:
+            if error.errno in spare.FULL and self._result_in_spare(text):
+                return
+            durable.private_folder(paths.RESULTS)
+            durable.write(paths.RESULTS / self.id, text)
+            raise
+
+    def _result_in_spare(self, text: str) -> bool:
+        try:
+            spare.overwrite(self.folder / SPARE_RESULT, text)
+            os.rename(self.folder / SPARE_RESULT, self.folder / "result.json")
+            durable.sync_folder(self.folder)
+        except OSError as error:
+            log.warning("the result of %s is not written yet: %s", self.id, error)
+            return False
+        return True
+
+    def write_result(self) -> None:
+        """Write down what `set_result` could not, where there is such a thing; raises OSError."""
+        place = paths.RESULTS / self.id
+        with contextlib.suppress(FileNotFoundError):
+            text = place.read_text()
+            durable.write(self.folder / "result.json", text)
+            place.unlink()
 
     def drop_images(self) -> None:
         """Away with the images: they are not needed any more."""

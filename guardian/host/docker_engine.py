@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import hashlib
 import json
 import logging
@@ -23,13 +24,22 @@ _Client = TypeVar("_Client")
 _NANOSECONDS = 1e9
 _DEFAULT_HEALTH_TIMEOUT = 30.0
 _DEFAULT_STOP_TIMEOUT = 10.0
-_NO_CONTAINERD = "containerd.sock: connect:"
+_NO_CONTAINERD = ("containerd.sock: connect:", "Unavailable: connection error:")
 """In dockerd's refusal of a start while containerd is not there."""
+_CONTAINERD_ENDED = "Unavailable: error reading from server:"
 _CONTAINERD_LIMIT = 30.0
 _LOOK_AGAIN = 0.5
 
 
 log = logging.getLogger("guardian.docker")
+
+
+def seconds(text: str) -> float:
+    """Docker's time (RFC 3339, nanoseconds) as wall-clock seconds; 0 where it is none."""
+    try:
+        return datetime.datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return 0.0
 
 
 class StartRefused(GuardianError):
@@ -141,6 +151,13 @@ class Engine:
         While containerd is being restarted dockerd refuses every start: that is waited for. What a killed dockerd has
         left with containerd, and would refuse every start for, is deleted.
         """
+        self._start_again(container_id, _NO_CONTAINERD, limit=limit)
+
+    def start_anew(self, container_id: str, *, limit: float) -> None:
+        """The same, asked again also where containerd ended over it: nothing is lost by a start that was half done."""
+        self._start_again(container_id, (*_NO_CONTAINERD, _CONTAINERD_ENDED), limit=limit)
+
+    def _start_again(self, container_id: str, passing: tuple[str, ...], *, limit: float) -> None:
         end = time.monotonic() + min(limit, _CONTAINERD_LIMIT)
         never = threading.Event()
         while True:
@@ -148,7 +165,8 @@ class Engine:
                 self._start(container_id, limit=limit)
             except StartRefused as error:
                 left = dead_task.is_in_the_way(container_id, error.why)
-                if (_NO_CONTAINERD not in error.why and not left) or time.monotonic() > end:
+                away = any(text in error.why for text in passing)
+                if (not away and not left) or time.monotonic() > end:
                     raise
                 if left:
                     dead_task.remove(container_id)

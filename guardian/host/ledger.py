@@ -10,6 +10,7 @@ Layout of a checkpoint, STORE/CONTAINER-ID/CHECKPOINT-ID/:
     dump.conf, script, tasks, proof, word.commit, word.void, mark: for runtime/commit.c
     connections.json                        its TCP connections
     held-files.json the files outside of it that its processes have open or mapped
+    notes, result.spare                     written over where the disk is full
     remarks         sentences to be said when it is restored
     layer, container.json                   where its writable layer is, and how `docker inspect` shows it
     rootfs-diff.tar, deleted.files          a snapshot's writable layer
@@ -30,6 +31,7 @@ C (runtime/commit.c) and /bin/sh (guardian-hold, guardian-emergency) write to it
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -41,11 +43,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from guardian.host import durable, encryption, erasure, mounts, numbering
-from guardian.host.checkpoint import CLOSED, MOVES, PREPARED, Checkpoint
+from guardian.host import durable, encryption, erasure, mounts, numbering, spare
+from guardian.host.checkpoint import CLOSED, MOVES, NOTES, PREPARED, SPARE_RESULT, Checkpoint
 from guardian.host.record import Record
-from guardian.model.container import is_container_id
-from guardian.model.errors import StoreError
+from guardian.model.container import Container, is_container_id
+from guardian.model.errors import GuardianError, StoreError
 from guardian.model.states import (
     FORMAT,
     Purpose,
@@ -86,6 +88,8 @@ class Ledger:
             for word in Verdict:
                 durable.write(folder / f"word.{word.value}", f"{word.value}\n")
             durable.write(folder / PREPARED, f"format={FORMAT}\n")
+            for name in (NOTES, SPARE_RESULT):
+                spare.prepare(folder / name)
             durable.write(folder / "purpose", f"{record.purpose.value}\n")
             durable.write(folder / "record.json", json.dumps(record.to_json(), indent=1) + "\n")
             durable.write(folder / "format", f"{FORMAT}\n")
@@ -129,6 +133,15 @@ class Ledger:
     def pending(self, container_id: str) -> Checkpoint | None:
         """The newest checkpoint that may be restored."""
         return next((item for item in reversed(self.of(container_id)) if item.restorable()), None)
+
+    def waiting(self) -> list[Container]:
+        """The containers that wait to be restored, as they were; for the time when dockerd cannot be asked."""
+        found = {}
+        for checkpoint in self.all():
+            if checkpoint.restorable():
+                with contextlib.suppress(GuardianError):
+                    found[checkpoint.container_id] = checkpoint.record().container
+        return [dataclasses.replace(container, running=False) for container in found.values()]
 
     def elsewhere(self, container_id: str) -> Checkpoint | None:
         """The newest checkpoint made to be resumed, where it says that another host has the container, or may."""

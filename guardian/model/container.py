@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import enum
 import re
 from collections.abc import Iterator, Mapping
@@ -114,14 +113,6 @@ class Container:
     links: tuple[str, ...] = ()
     volumes_from: tuple[str, ...] = ()
     remapped: bool = False
-
-    @property
-    def started_seconds(self) -> float:
-        """`started_at` (RFC 3339, nanoseconds) as wall-clock seconds; 0 where it is none."""
-        try:
-            return datetime.datetime.fromisoformat(self.started_at).timestamp()
-        except ValueError:
-            return 0.0
 
     def to_json(self) -> dict[str, Any]:
         """A plain dictionary that `from_json` takes back."""

@@ -5,8 +5,9 @@
  * post-dump: the image is complete and the processes stand still. Freeze them, tell the worker "dumped", wait for its
  * word, look once more whether CRIU and every task still live, and link(2) the prepared file onto `ledger/verdict`:
  * whoever links first has decided. Exit 0 lets CRIU kill; anything else makes it roll back.
- * post-restore: memory is back and nothing has run. Compare the address-space layout with the one of the dump, write
- * `proven` and `spent`, exit 0. CRIU kills what it made if this fails, and the image stays good.
+ * post-restore: memory is back and nothing has run. Compare the address-space layout with the one of the dump, see that
+ * whoever asked for the start still lives, write `proven` and `spent`, exit 0. CRIU kills what it made if this fails, and
+ * the image stays good.
  * Two hosts: a container that departs has the verdict of its move, which all its members share; one that arrives waits
  * between `proven` and `spent` until its source has given it up (`ledger/arrived`).
  * Every other action: exit 0.
@@ -78,14 +79,14 @@ static int freeze(const char *cgroup)
 	return frozen == 1 ? 0 : -1;
 }
 
-/* tasks_live compares `tasks` (lines "PID STARTTIME") with what is there: none gone, none another, none dying. */
-static int tasks_live(const char *dir)
+/* tasks_live compares a file of lines "PID STARTTIME" with what is there: none gone, none another, none dying. */
+static int tasks_live(const char *dir, const char *name)
 {
 	static char tasks[1 << 20];
 	char path[PATH_SIZE], stat[STAT_SIZE], state[8], started[32];
 	char *line, *rest;
 
-	if (join_path(path, dir, "tasks") < 0 || read_small(path, tasks, sizeof tasks) <= 0)
+	if (join_path(path, dir, name) < 0 || read_small(path, tasks, sizeof tasks) <= 0)
 		return 0;
 	for (line = strtok_r(tasks, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
 		char *blank = strchr(line, ' ');
@@ -225,7 +226,7 @@ static int post_dump(const char *dir)
 		return 1;
 	}
 	commit = wait_word(socket_path, "dumped\n", "commit\n", criu_fd, 1000 * number_of(facts, "limit", 120));
-	commit = commit && is_frozen(cgroup) == 1 && tasks_live(dir) && poll(&criu_ended, 1, 0) == 0;
+	commit = commit && is_frozen(cgroup) == 1 && tasks_live(dir, "tasks") && poll(&criu_ended, 1, 0) == 0;
 	return decide(dir, commit ? "word.commit" : "word.void", decision) ? 0 : 1;
 }
 
@@ -290,6 +291,16 @@ static int mark_durable(const char *dir, const char *ledger, const char *name)
 	return sync_dir(ledger);
 }
 
+/* still_asked returns whether dockerd and containerd live, as the worker has noted them. */
+static int still_asked(const char *restore)
+{
+	char path[PATH_SIZE], text[8];
+
+	if (join_path(path, restore, "asking") < 0 || read_small(path, text, sizeof text) <= 0)
+		return 1;
+	return tasks_live(restore, "asking");
+}
+
 static int post_restore(const char *dir)
 {
 	const char *restore = getenv("GUARDIAN_RESTORE");
@@ -325,6 +336,11 @@ static int post_restore(const char *dir)
 	/* Without CRIU nothing is going to run, and the image must not be lost for that. */
 	if (poll(&criu_ended, 1, 0) != 0) {
 		fprintf(stderr, "guardian: CRIU has ended\n");
+		return 1;
+	}
+	/* A start that nobody waits for any more ends in a container that dockerd does not know. */
+	if (!still_asked(restore)) {
+		fprintf(stderr, "guardian: dockerd or containerd has ended\n");
 		return 1;
 	}
 	if (mark_durable(dir, ledger, "spent") < 0) {

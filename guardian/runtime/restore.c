@@ -6,6 +6,7 @@
 #include "terminal.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -19,6 +20,8 @@
 #include <unistd.h>
 
 #define CONSOLE "console"
+
+enum { LEAST_LOG = 65536 };
 
 /* own_cgroup is where this process is now, to come back to. */
 int own_cgroup(char *out)
@@ -93,10 +96,32 @@ pid_t prepare_bundle(void)
 	return child;
 }
 
-/* exec_restore becomes `runc restore`, in the original network namespace. */
-static void __attribute__((noreturn)) exec_restore(int original_network)
+/* has_room returns whether CRIU could write a log there. */
+static int has_room(const char *dir)
 {
-	char image[PATH_SIZE], work[PATH_SIZE], pid_file[PATH_SIZE], configuration[PATH_SIZE], console[PATH_SIZE];
+	char path[PATH_SIZE];
+	int fd, error;
+
+	if (join_path(path, dir, "restore.log") < 0 || (fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)) < 0)
+		return 0;
+	error = posix_fallocate(fd, 0, LEAST_LOG);
+	close(fd);
+	return error == 0;
+}
+
+/* work_folder makes the folder for CRIU to work in: beside the images, in memory where that disk is full or broken. */
+static int work_folder(char *work)
+{
+	if (join_path(work, ticket.checkpoint, "work-restore") == 0 && (mkdir(work, 0700) == 0 || errno == EEXIST) &&
+	    has_room(work))
+		return 0;
+	return join_path(work, ticket.restore, "work-restore") == 0 && (mkdir(work, 0700) == 0 || errno == EEXIST) ? 0 : -1;
+}
+
+/* exec_restore becomes `runc restore`, in the original network namespace. */
+static void __attribute__((noreturn)) exec_restore(int original_network, char *work)
+{
+	char image[PATH_SIZE], pid_file[PATH_SIZE], configuration[PATH_SIZE], console[PATH_SIZE];
 	char *argv[2 * MAX_ARGUMENTS];
 	int count = 0;
 	char *rest, *flag;
@@ -105,16 +130,9 @@ static void __attribute__((noreturn)) exec_restore(int original_network)
 	if (ticket.own_network && setns(original_network, CLONE_NEWNET) < 0)
 		_exit(126);
 	write_text("/proc/self/oom_score_adj", ticket.oom);
-	if (join_path(image, ticket.checkpoint, "img") < 0 || join_path(work, ticket.checkpoint, "work-restore") < 0 ||
-	    join_path(pid_file, call.dir, "init.pid") < 0 ||
+	if (join_path(image, ticket.checkpoint, "img") < 0 || join_path(pid_file, call.dir, "init.pid") < 0 ||
 	    join_path(configuration, ticket.restore, "restore.conf") < 0)
 		_exit(126);
-	/* On a full disk in memory: CRIU must have a folder to work in. */
-	if (mkdir(work, 0700) < 0 && errno != EEXIST) {
-		if (join_path(work, ticket.restore, "work-restore") < 0)
-			_exit(126);
-		mkdir(work, 0700);
-	}
 	setenv("CRIU_CONFIG_FILE", configuration, 1);
 	setenv("GUARDIAN_RESTORE", ticket.restore, 1);
 	setenv("GUARDIAN_CHECKPOINT", ticket.checkpoint, 1);
@@ -224,6 +242,7 @@ pid_t restore(pid_t preparing, const char *home, int original_network, int signa
 {
 	/* Python takes its time on a host that has just booted (30 s seen, emulated and overloaded). */
 	int status = wait_child(preparing, signals, 1000 * ticket.restore_seconds);
+	char work[PATH_SIZE];
 	pid_t child, init;
 
 	if (status != 0) {
@@ -238,9 +257,13 @@ pid_t restore(pid_t preparing, const char *home, int original_network, int signa
 		snprintf(reason, ANSWER_SIZE, "the socket for its terminal could not be made: %s", strerror(errno));
 		return -1;
 	}
+	if (work_folder(work) < 0) {
+		snprintf(reason, ANSWER_SIZE, "there is no folder for CRIU to work in: %s", strerror(errno));
+		return -1;
+	}
 	child = fork();
 	if (child == 0)
-		exec_restore(original_network);
+		exec_restore(original_network, work);
 	status = wait_child(child, signals, 1000 * ticket.restore_seconds);
 	if (status != 0) {
 		unmount_root();
@@ -250,8 +273,8 @@ pid_t restore(pid_t preparing, const char *home, int original_network, int signa
 			snprintf(reason, ANSWER_SIZE, "restore took longer than %ld s", ticket.restore_seconds);
 			wait_child(child, signals, CREATE_LIMIT_MS);
 		} else {
-			snprintf(reason, ANSWER_SIZE, "restore failed (status %d), see %s/work-restore/restore.log",
-			         WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), ticket.checkpoint);
+			snprintf(reason, ANSWER_SIZE, "restore failed (status %d), see %s/restore.log",
+			         WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), work);
 		}
 		return -1;
 	}

@@ -14,7 +14,8 @@ from typing import TypeVar
 from guardian.host import runc, space
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import CommandFailed, run
-from guardian.model.errors import GuardianError
+from guardian.model.container import Container
+from guardian.model.errors import GuardianError, StoreError
 from guardian.model.graph import Graph, Group, Member
 from guardian.model.labels import GroupPolicy
 from guardian.model.outcome import Outcome, Result
@@ -244,7 +245,8 @@ class _Group:
     def _stand_still(self, dumps: Sequence[MemberCheckpoint]) -> list[MemberCheckpoint]:
         """End what does not belong, freeze, lock, look at connections: each step for all; whoever fails is given up."""
         ready = list(dumps)
-        around = [dump.container for dump in dumps]
+        # Those that are down already too: a member whose dump is tried once more still has connections to the others.
+        around = [*self._waiting(), *(dump.container for dump in dumps)]
         steps: tuple[Callable[[MemberCheckpoint], None], ...] = (
             MemberCheckpoint.end_execs,
             MemberCheckpoint.freeze,
@@ -263,6 +265,13 @@ class _Group:
                 _give_up(dump, "another member of its group was given up, and its group is all-or-nothing")
             ready = []
         return ready
+
+    def _waiting(self) -> list[Container]:
+        try:
+            return self._host.ledger.waiting()
+        except StoreError as error:
+            log.warning("%s", error)
+            return []
 
     def _dump(self, ready: Sequence[MemberCheckpoint]) -> None:
         ids = [dump.container.id for dump in ready]

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from guardian.host import docker_daemon, facts, fence, gate, paths, proc, runc, systemd
 from guardian.host.checkpoint import Checkpoint
-from guardian.host.docker_engine import Engine
+from guardian.host.docker_engine import Engine, seconds
 from guardian.host.docker_placeholders import Placeholders
 from guardian.model.container import Container
 from guardian.model.errors import AlreadyRunning, GuardianError, NoCheckpoint, UnknownContainer
@@ -18,7 +18,7 @@ from guardian.model.graph import Graph, Member
 from guardian.model.labels import PLACEHOLDER, Mode
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Purpose
-from guardian.work import canary, choice, guarded, pending, reception, recover, script, stop
+from guardian.work import canary, choice, guarded, left_to_dockerd, pending, reception, recover, script, stop
 from guardian.work.checkpoint import GiveUp, checkpoint, goes_on, line
 from guardian.work.cold import cold
 from guardian.work.host import Budget, Host, Say
@@ -89,8 +89,11 @@ def engine_is_up(host: Host, *, stopping: threading.Event, say: Say) -> list[Res
     if any(PLACEHOLDER in container.labels for container in containers):
         Placeholders().remove()  # the power went in the middle of a restore
     found = guarded.find(containers, host.config)
-    waiting = sorted({item.container_id for item in host.ledger.all()} | set(gate.holds()))
-    ready, results = pending.sort_out(host, containers, waiting, say=say)
+    results = left_to_dockerd.start(host, containers, say=say)
+    waiting = {item.container_id for item in host.ledger.all()} | set(gate.holds())
+    waiting -= {result.container_id for result in results}
+    ready, sorted_out = pending.sort_out(host, containers, sorted(waiting), say=say)
+    results += sorted_out
     ready, cold_ones = canary.sent_ahead(host, ready, stopping=stopping, say=say)
     results += cold_ones
     results += restore(host, found.graph, ready, stopping=stopping, say=say)
@@ -133,7 +136,7 @@ def _without_checkpoint(host: Host, found: guarded.Guarded, known: set[str], *, 
         container = member.container
         if container.id in known or not container.running or gate.restored(container.id):
             continue
-        if begun <= container.started_seconds <= ready and not pending.is_noted(host, container):
+        if begun <= seconds(container.started_at) <= ready and not pending.is_noted(host, container):
             skipped = member.policy.mode is Mode.SKIP
             why = "the host or dockerd went down without a checkpoint"
             results.append(stop.note(host, container, Outcome.COLD, choice.SKIPPED if skipped else why))
@@ -208,7 +211,7 @@ def _checkpoint(
 
     def once_more(member: Member, reason: str, made: Checkpoint | None) -> Result:
         hung = reason.startswith(script.TOO_LONG)
-        if made is None or hung or not script.was_killed(made.folder / "work" / "dump.log"):
+        if made is None or hung or not script.was_killed(made.folder / "work" / "dump.log", reason):
             return stopped(member, reason, made)
         again.append(member)
         return goes_on(member, reason, made)

@@ -351,11 +351,10 @@ class MemberCheckpoint:
             except subprocess.TimeoutExpired:
                 self._end_criu(process)
             runc.await_criu(self.checkpoint.folder, self._cgroup, limit=limit)
-        self.aftermath = settle(self.checkpoint, self._known, self.container, self.reason)
+        reason = self.reason or script.why(self.checkpoint.folder / "work", "the dump was rolled back")
+        self.aftermath = settle(self.checkpoint, self._known, self.container, reason)
         if self.aftermath is not Aftermath.HELD and self._purpose is Purpose.SUSPEND:
-            self.reason = self.reason or script.why(
-                self.checkpoint.folder / "work", "the dump was rolled back"
-            )
+            self.reason = reason
         self.times.ended = time.monotonic()
         self._keep_times()
 

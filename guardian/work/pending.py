@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import time
 from collections.abc import Sequence
 
 from guardian.host import criu_cpu, docker_daemon, docker_networks, encryption, gate, runc
 from guardian.host.checkpoint import Checkpoint
-from guardian.host.docker_engine import Engine
+from guardian.host.docker_engine import Engine, seconds
 from guardian.host.record import Record
 from guardian.model.container import Container
 from guardian.model.errors import GuardianError
@@ -19,7 +18,7 @@ from guardian.model.states import Purpose, State
 from guardian.model.wording import printable
 from guardian.work import recover, staleness, stop, user_stop
 from guardian.work.checkpoint import line
-from guardian.work.cold import cold, ended, set_aside
+from guardian.work.cold import MAY_HAVE_RUN, cold, ended, set_aside
 from guardian.work.host import Host, Say
 from guardian.work.resume import Pending
 
@@ -30,7 +29,7 @@ _SOON = 5.0
 """Seconds within which dockerd hears of an end if it hears at all."""
 _UNNOTICED = "it waits: dockerd still says that it runs; restart docker.service"
 _PERSON_LIMIT = 10.0
-_MAY_HAVE_RUN = "its checkpoint may have run already and is never run twice"
+_STARTED = "it was started since, without guardian or while its store could not be written"
 
 
 def sort_out(
@@ -137,16 +136,6 @@ def waits(host: Host, container: Container) -> bool:
     return checkpoint is not None and _is_of(checkpoint, container)
 
 
-def down(host: Host) -> list[Container]:
-    """The containers that wait to be restored, as they were; for the time when dockerd cannot be asked."""
-    found = {}
-    for checkpoint in host.ledger.all():
-        if checkpoint.restorable():
-            with contextlib.suppress(GuardianError):
-                found[checkpoint.container_id] = checkpoint.record().container
-    return [dataclasses.replace(container, running=False) for container in found.values()]
-
-
 def _newest(host: Host, container_id: str) -> Checkpoint | None:
     """The newest checkpoint made to be resumed whose end is not known yet."""
     for checkpoint in reversed(host.ledger.of(container_id)):
@@ -238,9 +227,7 @@ def _started_without_us(checkpoint: Checkpoint, container: Container) -> Result:
     reason = next((note for note in notes if note), "")
     if not reason:
         # Without a note it was a restore that spent it, and the power went before its end was written down.
-        reason = (
-            _MAY_HAVE_RUN if State.SPENT.value in checkpoint.marks() else "it was started without guardian"
-        )
+        reason = MAY_HAVE_RUN if State.SPENT.value in checkpoint.marks() else _STARTED
     if checkpoint.restorable():
         checkpoint.mark(State.SPENT, reason)
     gate.lift(container.id)
@@ -265,7 +252,7 @@ def _why_not(checkpoint: Checkpoint) -> str:
         if state.value in marks:
             return checkpoint.note(state) or f"its checkpoint is {state.value}"
     if State.SPENT.value in marks:
-        return _MAY_HAVE_RUN
+        return MAY_HAVE_RUN
     return recover.INCOMPLETE
 
 
@@ -283,6 +270,6 @@ def _not_understood(
             checkpoint.container_id, checkpoint.container_id[:12], Outcome.SKIPPED, reason, 0.0, checkpoint.id
         )
     if container.running:
-        since = container.started_seconds > checkpoint.taken()
+        since = seconds(container.started_at) > checkpoint.taken()
         return stop.note(host, container, Outcome.COLD, reason) if since else None
     return stop.note(host, container, *cold(container, reason))

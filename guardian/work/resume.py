@@ -12,7 +12,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from guardian.host import connections, criu_config, docker_daemon, facts, gate, manifest, mounts, proc, runc
+from guardian.host import (
+    connections,
+    containerd,
+    criu_config,
+    docker_daemon,
+    facts,
+    gate,
+    manifest,
+    mounts,
+    proc,
+    runc,
+)
 from guardian.host.cgroup import Cgroup
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
@@ -22,7 +33,7 @@ from guardian.model.errors import EngineUnavailable, GuardianError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import State
 from guardian.work import hooks, peers
-from guardian.work.cold import cold, set_aside, waits
+from guardian.work.cold import MAY_HAVE_RUN, cold, set_aside, waits
 from guardian.work.coming import Coming
 from guardian.work.hooks import Event
 from guardian.work.host import Host
@@ -105,17 +116,28 @@ class Resume:
                 self._error = error  # that restart hangs as the first attempt did
             if kept:
                 notes.append(f"at the second attempt; the first: {first}")
-        if self._waits_for_another_engine():
-            self._end_half_restored()
-            if self._checkpoint.intact():
-                return waits(self.container, self._checkpoint)
+        if self._proven() and (not self._error or self._runs_all_the_same()):
+            return self._resumed(notes)
+        if self._engine_went_away():
+            return self._without_engine()
         if self._checkpoint.elsewhere():
             return self._not_given_up()
-        if _RESTORE_FAILED in self._error:
+        reason = self._reason()
+        if self._proven():
+            self._end_restored()  # dockerd would not know it
+        elif _RESTORE_FAILED in self._error:
             self._end_half_restored()
-        if self._error or not self._proven():
-            return self.start_cold(self._reason(), left)
-        return self._resumed(notes)
+        return self.start_cold(reason, left)
+
+    def _runs_all_the_same(self) -> bool:
+        """Whether dockerd, which has said that it did not start it, knows it as running."""
+        if not gate.restored(self.container.id) or not docker_daemon.running_pid():
+            return False
+        try:
+            with contextlib.closing(Engine()) as engine:
+                return engine.container(self.container.id).running
+        except GuardianError:
+            return False
 
     def _resumed(self, notes: list[str]) -> Result:
         """It runs: whatever fails from here on is only told."""
@@ -141,12 +163,7 @@ class Resume:
         Once: what is busy, killed or out of memory now may not be then; what is broken fails as fast again. The other
         host of a move waits, so there only for addresses that are not there.
         """
-        if (
-            not self._error
-            or self._damage
-            or self._waits_for_another_engine()
-            or not self._checkpoint.intact()
-        ):
+        if not self._error or self._damage or self._engine_went_away() or not self._checkpoint.intact():
             return False
         return self._address_is_gone() or (
             not self._checkpoint.elsewhere() and seconds < _SOON and 2 * seconds < left
@@ -178,16 +195,31 @@ class Resume:
 
     def _end_half_restored(self) -> None:
         """Nobody answers for the container any more: end its holder, and what CRIU may have made."""
-        gate.clear_holder(self.container.id)
         if self._checkpoint.intact() or runc.state(self.container.id) is None:  # else it may run
-            Cgroup(Path(self._record.cgroup)).kill(limit=_KILL_LIMIT)
-            runc.forget(self.container.id)
+            self._end_restored()
+        else:
+            gate.clear_holder(self.container.id)
+            mounts.detach_work(self._checkpoint.folder)
+
+    def _end_restored(self) -> None:
+        """The same, whether it runs or not."""
+        gate.clear_holder(self.container.id)
+        Cgroup(Path(self._record.cgroup)).kill(limit=_KILL_LIMIT)
+        runc.forget(self.container.id)
         mounts.detach_work(self._checkpoint.folder)
 
-    def _waits_for_another_engine(self) -> bool:
-        """dockerd went away and nothing has run: hold and ledger stay, the next dockerd's restore takes it up."""
-        gone = self._engine_gone or (self._error and not docker_daemon.running_pid())
-        return bool(gone) and self._checkpoint.intact()
+    def _engine_went_away(self) -> bool:
+        """Nobody waits for the answer any more, and a cold start would wait for a dockerd whose start waits for us."""
+        return self._engine_gone or bool(self._error and not docker_daemon.running_pid())
+
+    def _without_engine(self) -> Result:
+        """Hold and ledger stay. What runs is saved with all others; the rest is sorted out by the next dockerd."""
+        runs = self._proven() and gate.await_restored(
+            self.container.id, limit=self._host.config.restore_timeout
+        )
+        if not runs:
+            self._end_restored()
+        return waits(self.container, self._checkpoint)
 
     def _let_run(self, *, addresses_kept: bool) -> str:
         """Open the gate and wait for dockerd's answer; returns what is to be said of the connections."""
@@ -236,7 +268,9 @@ class Resume:
             addresses_kept=addresses_kept,
         )
         configuration = criu_config.restore(skip_lock=runc.network_lock_skip(), close_connections=close)
-        gate.put(gate.restore_folder(self.container.id) / "restore.conf", configuration)
+        folder = gate.restore_folder(self.container.id)
+        gate.put(folder / "restore.conf", configuration)
+        gate.put(folder / "asking", _asking())
         return said
 
     def _refusal(self) -> str:
@@ -311,7 +345,8 @@ class Resume:
     def _reason(self) -> str:
         if not self._error:
             return "dockerd says started, and no proof of a restore is there"
-        return f"{self._error}: {self._criu_error()}" if self._criu_error() else self._error
+        said = f"{self._error}: {self._criu_error()}" if self._criu_error() else self._error
+        return f"{MAY_HAVE_RUN}: {said}" if self._proven() else said
 
     def _keep_facts(self) -> str:
         """At once, not by its event: the host may go down before that is heard. Returns what is to be said."""
@@ -341,3 +376,9 @@ class Resume:
         except OSError as error:
             log.error("%s: the result cannot be written: %s", self.container.name, error)
         return result
+
+
+def _asking() -> str:
+    """Lines for runtime/commit.c, which lets nothing run without whoever asks for its start: dockerd and containerd."""
+    pids = [pid for pid in (docker_daemon.running_pid(), *containerd.processes()) if pid]
+    return "".join(f"{pid} {seen.started}\n" for pid in pids if (seen := proc.stat(pid)) is not None)

@@ -22,6 +22,7 @@ def tidy(host: Host, container_id: str) -> None:
     found = [_look(checkpoint) for checkpoint in checkpoints]
     for checkpoint, keep in zip(checkpoints, decide(found, _limits(host)), strict=True):
         try:
+            checkpoint.write_result()
             _apply(checkpoint, keep)
         except OSError as error:
             log.warning("checkpoint %s cannot be tidied: %s", checkpoint.id, error)

@@ -15,6 +15,10 @@ TOO_LONG = "the dump took longer than"
 """How the reason begins where a dump was ended because it hangs: it would hang again."""
 
 
+_FAILED = "the dump failed"
+"""Where neither CRIU nor runc says why."""
+
+
 def await_image(
     process: subprocess.Popen[bytes], listening: socket.socket, work: Path, *, limit: float
 ) -> socket.socket:
@@ -35,7 +39,7 @@ def await_image(
             asking.close()
         if not ready:
             raise CannotSave(f"{TOO_LONG} {limit:.0f} s")
-        raise CannotSave(why(work, "the dump failed"))
+        raise CannotSave(why(work, _FAILED))
     finally:
         os.close(ended)
 
@@ -49,10 +53,13 @@ _KILLED = "killed by signal"
 """What CRIU says of its script (criu/util.c) and of what it was restoring."""
 
 
-def was_killed(log: Path) -> bool:
-    """Whether CRIU, by its log, ended without an error of its own: it was killed, or its script was. That may pass."""
+def was_killed(log: Path, reason: str) -> bool:
+    """Whether a dump ended without an error of CRIU's own: it was killed, or runc or its script was. That may pass.
+
+    By the `reason` where runc was killed: its CRIU finds out later, and that is an error then.
+    """
     error = runc.first_error(log)
-    return log.exists() and (not error or _KILLED in error)
+    return reason == _FAILED or (log.exists() and (not error or _KILLED in error))
 
 
 def _last_line(path: Path) -> str:

@@ -8,7 +8,7 @@ import select
 import signal
 import time
 
-from guardian.host import gate, paths, proc, runc
+from guardian.host import gate, paths, proc, runc, unsaved
 from guardian.host.cgroup import Cgroup
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.record import Record
@@ -28,7 +28,8 @@ log = logging.getLogger("guardian.stop")
 def stop(host: Host, member: Member, reason: str, checkpoint: Checkpoint | None, *, limit: float) -> Result:
     """Stop a container that could not be saved; it is held, and its void record says that it is to start cold.
 
-    One that has ended by itself is left so; one whose stop cannot be written down is left to dockerd.
+    One that has ended by itself is left so; one whose stop cannot be written down is left to dockerd, and starts cold
+    when that is up again.
     """
     container = member.container
     begun = time.monotonic()
@@ -36,7 +37,10 @@ def stop(host: Host, member: Member, reason: str, checkpoint: Checkpoint | None,
     if known is None:
         return Result(container.id, container.name, Outcome.STOPPED, f"it ended by itself ({reason})", 0.0)
     if checkpoint is None and _remember(host, container, known, reason) is None:
+        _note_beside(container, reason)
         return Result(container.id, container.name, Outcome.FAILED, f"{reason}; left to dockerd", 0.0)
+    if checkpoint is not None and State.VOID.value not in checkpoint.marks():
+        _note_beside(container, reason)
     # Held before it dies: dockerd would start it again about 100 ms later.
     gate.hold(container.id, container.name, paths.RUN)
     cgroup = Cgroup(known.cgroup)
@@ -46,6 +50,14 @@ def stop(host: Host, member: Member, reason: str, checkpoint: Checkpoint | None,
     if cgroup.populated():
         cgroup.kill(limit=_KILL_LIMIT)
     return Result(container.id, container.name, Outcome.COLD, reason, time.monotonic() - begun, "")
+
+
+def _note_beside(container: Container, reason: str) -> None:
+    """The store has no room for why it is to start cold."""
+    try:
+        unsaved.note(container, reason)
+    except OSError as error:
+        log.error("%s: that it is to start cold cannot be written down: %s", container.name, error)
 
 
 def note(host: Host, container: Container, outcome: Outcome, reason: str) -> Result:

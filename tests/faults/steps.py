@@ -172,7 +172,9 @@ def floor(cell: Cell) -> Floor:
         return Floor.SAID
     if FAULTS[cell.fault].strikes is Strike.CRASH:
         return Floor.KEPT if committed <= at < spent else Floor.SAID
-    if at > spent or (at == spent and FAULTS[cell.fault].process in STEPS[cell.step].living):
+    # From `spent` on it may have run: without CRIU it does not go on, and without dockerd nobody takes the answer.
+    over_it = STEPS[cell.step].living | {"dockerd", "containerd"}
+    if at > spent or (at == spent and FAULTS[cell.fault].process in over_it):
         return Floor.SAID
     if cell.fault == "criu" and at < _ORDER.index("verdict"):
         return Floor.ALIVE

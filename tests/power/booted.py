@@ -20,7 +20,7 @@ _REASONS = {
     Decision.COLD_INCOMPLETE: (_WITHOUT, "its checkpoint was not complete when the host went down"),
     Decision.COLD_SPENT: (_WITHOUT, "its checkpoint may have run already and is never run twice"),
     Decision.COLD_STALE: (),
-    Decision.COLD_STARTED: ("it was started without guardian",),
+    Decision.COLD_STARTED: ("it was started since, without guardian",),
 }
 
 

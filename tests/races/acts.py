@@ -30,7 +30,7 @@ class Act:
     """What the reason of a container that came to be cold must say, as a regular expression."""
 
 
-_STARTED = "started without guardian|its user restarted it"
+_STARTED = "started since, without guardian|its user restarted it"
 ACTS: Mapping[str, Act] = {
     "rm -f": Act("docker rm -f {name}", frozenset({End.REMOVED})),
     "stop": Act("docker stop {name}", frozenset({End.STOPPED})),

@@ -18,8 +18,14 @@ _VOID = "(00.1) Error (criu/util.c:643): exited, status=1\n"
 )
 def test_an_end_without_an_error_of_its_own(tmp_path: Path, log: str, expected: bool) -> None:
     (tmp_path / "dump.log").write_text(log)
-    assert was_killed(tmp_path / "dump.log") is expected
+    assert was_killed(tmp_path / "dump.log", "rolled back") is expected
+
+
+def test_nobody_says_why(tmp_path: Path) -> None:
+    """runc was killed, which its CRIU finds out later: that is an error of its own then."""
+    (tmp_path / "dump.log").write_text(_OWN)
+    assert was_killed(tmp_path / "dump.log", "the dump failed")
 
 
 def test_a_dump_that_never_began(tmp_path: Path) -> None:
-    assert not was_killed(tmp_path / "dump.log")
+    assert not was_killed(tmp_path / "dump.log", "rolled back")
