@@ -7,6 +7,7 @@ import errno
 import random
 import re
 import time
+from pathlib import Path
 
 from tests.faults import remains
 from tests.faults.bench import POLICIES, PORTS, Bench, Seen, Watch
@@ -85,6 +86,7 @@ class Run:
         self._after: dict[str, Seen] = {}
         self._phases: dict[str, float] = {}
         self._struck = ""
+        self._back: set[str] = set()
         self._begun = time.monotonic()
 
     def run(self) -> Found:
@@ -132,17 +134,22 @@ class Run:
         if asked:
             self._host.succeed("guardianctl checkpoint")
         commands = RESUME if asked else SAVE
+        spent = self._marked("spent")
         gate = Gate(self._host.store, self._step.wanted, self._number, old=asked)
         try:
             self._host.run(commands[self._trigger], check=self._trigger is not Trigger.REBOOT)
             assert gate.reached(limit=_REACHED_LIMIT), "the step was not reached"
             self._struck = gate.checkpoint.partition("/")[0]
+            self._back = {path.parents[2].name for path in self._marked("spent") - spent}
             strike(self._bench, self._cell, gate.checkpoint)
             gate.open(error=_ERRORS.get(self._strikes, 0))
             if self._strikes is Strike.UPS:
                 self._end_of_battery()
         finally:
             gate.open()
+
+    def _marked(self, state: str) -> set[Path]:
+        return set(self._host.store.glob(f"*/*/ledger/{state}"))
 
     def _end_of_battery(self) -> None:
         end = time.monotonic() + _BATTERY
@@ -199,7 +206,9 @@ class Run:
         self._bench.site.wait_for(lambda: int(self._bench.witness(name).get("count", 0)) > after.count)
         kept = after.token == before.token
         ran_on = kept and after.started_at == before.started_at
-        wanted = floor(self._cell)
+        # Whoever ran again when the power failed is as any other container then.
+        crashed = self._strikes is Strike.CRASH and after.id in self._back
+        wanted = Floor.SAID if crashed else floor(self._cell)
         self._outcomes[name] = "ran on" if ran_on else "resumed" if kept else "cold"
         if not kept and wanted is Floor.GRACEFUL:
             assert self._bench.said_good_bye(name) == before.token, f"{name}: killed"

@@ -202,6 +202,6 @@ class Site:
     def told(self) -> str:
         """What guardian and docker say, for a failed test."""
         return self.machine.execute(
-            "journalctl -b --no-pager -n 300 -u 'guardian-*' -u docker.service"
+            "journalctl --no-pager -n 400 -u 'guardian-*' -u docker.service"
             " | grep -vE 'level=(info|warning)|pids.max|Succeeded' | cut -c1-900"
         )[1]
