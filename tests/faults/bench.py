@@ -95,10 +95,10 @@ class Bench:
             return {}
         return found
 
-    def said_good_bye(self, name: str) -> str:
-        """The token of the last process of a container that was told to stop."""
+    def said_good_bye(self, name: str) -> list[str]:
+        """The tokens of the processes of a container that were told to stop."""
         path = f"/var/lib/docker/volumes/{name}/_data/bye"
-        return self.host.execute(f"cat {path}")[1]
+        return self.host.execute(f"cat {path}")[1].split()
 
     def look(self, names: Sequence[str] = tuple(POLICIES)) -> dict[str, Seen]:
         """All containers, or those that are named, as they are now."""

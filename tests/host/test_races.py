@@ -204,7 +204,7 @@ def test_a_dump_that_hangs(bench: Bench, way: str) -> None:
         return
     bench.site.wait_restored()
     assert (bench.site.outcome(name), bench.site.reason(name)) == ("cold", "the dump took longer than 3 s")
-    assert bench.said_good_bye(name) == before[name].token
+    assert before[name].token in bench.said_good_bye(name)
     others = [item for item in before if item != name]
     assert {item: seen.token for item, seen in bench.look(others).items()} == {
         item: before[item].token for item in others

@@ -2,7 +2,7 @@
 
 It has a random token and a count that exist only in memory, answers each line of a connection with its number in that
 connection, and talks to a peer over one connection that it opens once. What it knows is in /data/seen, every 20 ms:
-`token`, `count`, and of its peer `answers`, `resets`, `wrong`. Told to stop (SIGTERM) it leaves its token in /data/bye.
+`token`, `count`, and of its peer `answers`, `resets`, `wrong`. Told to stop (SIGTERM) it adds its token to /data/bye.
 """
 
 import json
@@ -64,7 +64,8 @@ def talk(host: str, port: int) -> None:
 
 def stop(_number: int, _frame: object) -> None:
     """A graceful end."""
-    Path("/data/bye").write_text(TOKEN)
+    with Path("/data/bye").open("a") as file:
+        file.write(f"{TOKEN}\n")
     sys.exit(0)
 
 
