@@ -1,0 +1,47 @@
+"""Cells of `make test-faults` that were not as they must be once: a step, what struck, what had begun it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.bench import Bench
+from tests.faults.host import FaultHost
+from tests.faults.runner import Run
+from tests.faults.steps import Cell
+from tests.machines.recipes import known_suites
+
+_SEED = 1
+
+
+@pytest.fixture(scope="module")
+def bench(package: Path) -> Iterator[Bench]:
+    """Three containers with clients on a host of their own, whose store is a file system of its own."""
+    with FaultHost(os.environ.get("HOST") or known_suites()[0]) as host:
+        made = Bench(host, package)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        Cell("imaging", "runc", "restart"),  # its CRIU's own error came later than the question why
+        Cell("held", "criu", "restart"),  # a second dump did not know the peer that was down by then
+        Cell("ticketed", "full", "command"),  # a folder for CRIU, and no room for a log in it; no result
+        Cell("proven", "containerd", "command"),  # it ran, and dockerd had been told that it did not
+        Cell("dumped", "read-only", "restart"),  # neither saved nor written down: it stayed down
+    ],
+    ids=str,
+)
+def test_nothing_is_lost(bench: Bench, cell: Cell) -> None:
+    """As the whole table judges it, up to a reboot that resumes all of them."""
+    found = Run(bench, cell, _SEED).run()
+    if found.verdict:
+        print(bench.site.told())
+    assert not found.verdict
