@@ -13,7 +13,7 @@ from tests.faults import remains
 from tests.faults.bench import POLICIES, PORTS, Bench, Seen, Watch
 from tests.faults.gate import Gate
 from tests.faults.host import STORE
-from tests.faults.steps import FAULTS, MOUNTED_ANEW, STEPS, Cell, Floor, Strike, Trigger, floor
+from tests.faults.steps import DISK, FAULTS, MOUNTED_ANEW, STEPS, Cell, Floor, Strike, Trigger, floor
 from tests.faults.strike import FILLER, strike
 from tests.machines.errors import MachineError
 
@@ -86,7 +86,7 @@ class Run:
         self._after: dict[str, Seen] = {}
         self._phases: dict[str, float] = {}
         self._struck = ""
-        self._back: set[str] = set()
+        self._before: set[str] = set()
         self._begun = time.monotonic()
 
     def run(self) -> Found:
@@ -134,13 +134,14 @@ class Run:
         if asked:
             self._host.succeed("guardianctl checkpoint")
         commands = RESUME if asked else SAVE
-        spent = self._marked("spent")
+        past = "committed" if self._strikes in DISK else "spent"
+        marked = self._marked(past)
         gate = Gate(self._host.store, self._step.wanted, self._number, old=asked)
         try:
             self._host.run(commands[self._trigger], check=self._trigger is not Trigger.REBOOT)
             assert gate.reached(limit=_REACHED_LIMIT), "the step was not reached"
             self._struck = gate.checkpoint.partition("/")[0]
-            self._back = {path.parents[2].name for path in self._marked("spent") - spent}
+            self._before = {path.parents[2].name for path in self._marked(past) - marked}
             strike(self._bench, self._cell, gate.checkpoint)
             gate.open(error=_ERRORS.get(self._strikes, 0))
             if self._strikes is Strike.UPS:
@@ -206,9 +207,9 @@ class Run:
         self._bench.site.wait_for(lambda: int(self._bench.witness(name).get("count", 0)) > after.count)
         kept = after.token == before.token
         ran_on = kept and after.started_at == before.started_at
-        # Whoever ran again when the power failed is as any other container then.
-        crashed = self._strikes is Strike.CRASH and after.id in self._back
-        wanted = Floor.SAID if crashed else floor(self._cell)
+        # When the power failed it ran again, as any other container; when the disk failed it was saved already.
+        was_past = self._strikes in (Strike.CRASH, *DISK) and after.id in self._before
+        wanted = Floor.SAID if was_past else floor(self._cell)
         self._outcomes[name] = "ran on" if ran_on else "resumed" if kept else "cold"
         if not kept and wanted is Floor.GRACEFUL:
             assert before.token in self._bench.said_good_bye(name), f"{name}: killed"
