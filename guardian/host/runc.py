@@ -234,14 +234,11 @@ _HARMLESS = "RLIMIT_NOFILE for self"
 
 
 def first_error(log: Path) -> str:
-    """The first error line of a CRIU log, without its time stamp; empty where there is none."""
-    try:
-        with log.open(errors="replace") as lines:
-            for line in lines:
-                if "Error (" in line and _HARMLESS not in line:
-                    return line[line.index("Error (") :].strip()[:300]
-    except FileNotFoundError:
-        pass
+    """The first error line of a CRIU log, without its time stamp; empty where there is none, or it cannot be read."""
+    with contextlib.suppress(OSError), log.open(errors="replace") as lines:
+        for line in lines:
+            if "Error (" in line and _HARMLESS not in line:
+                return line[line.index("Error (") :].strip()[:300]
     return ""
 
 

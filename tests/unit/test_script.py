@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
 
-from guardian.work.script import was_killed
+from guardian.work.script import was_killed, why
 
 _SCRIPT = "(00.1) Error (criu/util.c:660): killed by signal 9: Killed\n(00.1) Error (criu/action-scripts.c:60): ...\n"
 _OWN = "(00.1) Error (criu/files-reg.c:1): Can't create link remap\n"
@@ -29,3 +30,14 @@ def test_nobody_says_why(tmp_path: Path) -> None:
 
 def test_a_dump_that_never_began(tmp_path: Path) -> None:
     assert not was_killed(tmp_path / "dump.log", "rolled back")
+
+
+def test_a_log_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken disk says nothing, and keeps nobody from being let go."""
+
+    def broken(*_args: object, **_named: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "open", broken)
+    monkeypatch.setattr(Path, "read_text", broken)
+    assert why(tmp_path, "the dump was rolled back") == "the dump was rolled back"
