@@ -59,7 +59,7 @@ def was_killed(log: Path, reason: str) -> bool:
     By the `reason` where runc was killed: its CRIU finds out later, and that is an error then.
     """
     error = runc.first_error(log)
-    return reason == _FAILED or (os.path.exists(log) and (not error or _KILLED in error))
+    return reason == _FAILED or (os.access(log, os.F_OK) and (not error or _KILLED in error))
 
 
 def _last_line(path: Path) -> str:
