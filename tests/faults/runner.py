@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import random
@@ -86,7 +87,7 @@ class Run:
         self._after: dict[str, Seen] = {}
         self._phases: dict[str, float] = {}
         self._struck = ""
-        self._before: set[str] = set()
+        self._before: set[Path] = set()
         self._begun = time.monotonic()
 
     def run(self) -> Found:
@@ -134,23 +135,28 @@ class Run:
         if asked:
             self._host.succeed("guardianctl checkpoint")
         commands = RESUME if asked else SAVE
-        past = "committed" if self._strikes in DISK else "spent"
-        marked = self._marked(past)
+        before = self._past_it()
         gate = Gate(self._host.store, self._step.wanted, self._number, old=asked)
         try:
             self._host.run(commands[self._trigger], check=self._trigger is not Trigger.REBOOT)
             assert gate.reached(limit=_REACHED_LIMIT), "the step was not reached"
             self._struck = gate.checkpoint.partition("/")[0]
-            self._before = {path.parents[2].name for path in self._marked(past) - marked}
+            self._before = self._past_it() - before
             strike(self._bench, self._cell, gate.checkpoint)
+            with contextlib.suppress(OSError):  # somebody may have been at it that very moment
+                self._before |= self._past_it() - before
             gate.open(error=_ERRORS.get(self._strikes, 0))
             if self._strikes is Strike.UPS:
                 self._end_of_battery()
         finally:
             gate.open()
 
-    def _marked(self, state: str) -> set[Path]:
-        return set(self._host.store.glob(f"*/*/ledger/{state}"))
+    def _past_it(self) -> set[Path]:
+        """The ledgers' files that say of a container that it is saved, or, where the power fails, that it is back."""
+        if self._strikes in DISK:
+            found = self._host.store.glob("*/*/ledger/verdict")
+            return {path for path in found if path.read_text().startswith("commit")}
+        return set(self._host.store.glob("*/*/ledger/spent"))
 
     def _end_of_battery(self) -> None:
         end = time.monotonic() + _BATTERY
@@ -208,7 +214,9 @@ class Run:
         kept = after.token == before.token
         ran_on = kept and after.started_at == before.started_at
         # When the power failed it ran again, as any other container; when the disk failed it was saved already.
-        was_past = self._strikes in (Strike.CRASH, *DISK) and after.id in self._before
+        was_past = self._strikes in (Strike.CRASH, *DISK) and any(
+            path.parents[2].name == after.id for path in self._before
+        )
         wanted = Floor.SAID if was_past else floor(self._cell)
         self._outcomes[name] = "ran on" if ran_on else "resumed" if kept else "cold"
         if not kept and wanted is Floor.GRACEFUL:
