@@ -143,8 +143,9 @@ class Run:
             self._struck = gate.checkpoint.partition("/")[0]
             self._before = self._past_it() - before
             strike(self._bench, self._cell, gate.checkpoint)
-            with contextlib.suppress(OSError):  # somebody may have been at it that very moment
-                self._before |= self._past_it() - before
+            if self._strikes in DISK:  # somebody may have been at it that very moment
+                with contextlib.suppress(OSError):
+                    self._before |= self._past_it() - before
             gate.open(error=_ERRORS.get(self._strikes, 0))
             if self._strikes is Strike.UPS:
                 self._end_of_battery()
