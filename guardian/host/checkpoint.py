@@ -36,7 +36,8 @@ PREPARED = "mark"
 NOTES = "notes"
 """Lies ready for the notes of such marks, STATE=NOTE."""
 SPARE_RESULT = "result.spare"
-_MOST_OF_A_NOTE = 1000
+_MOST_OF_A_NOTE = 300
+"""Characters, of up to four bytes."""
 MOVES = ".moves"
 _MOVE = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """A move's id, and no path that leads anywhere."""
@@ -297,6 +298,7 @@ class Checkpoint:
         place = self.folder / "result.json"
         try:
             durable.write(place, text)
+            (paths.RESULTS / self.id).unlink(missing_ok=True)
         except OSError as error:
             if error.errno in spare.FULL and self._result_in_spare(text):
                 return

@@ -23,11 +23,13 @@ def without_front() -> str:
 
 def processes() -> list[int]:
     """Every containerd of this PID namespace that a dockerd may use."""
+    own = proc.inode("/proc/self/ns/pid")
     found = []
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             seen = proc.stat(int(entry))
-            if seen is not None and seen.name == _NAME:
+            # Those of containers (dind) are in namespaces of their own.
+            if seen is not None and seen.name == _NAME and proc.inode(f"/proc/{entry}/ns/pid") == own:
                 found.append(int(entry))
     return found
 

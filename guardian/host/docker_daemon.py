@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shlex
 from pathlib import Path
 
-from guardian.host import paths, proc, systemd
+from guardian.host import durable, paths, proc, systemd
 from guardian.host.command import CommandFailed, run
+from guardian.model import json_text
+from guardian.model.container import Container
 
 UNIT = "docker.service"
 _TRIED = paths.RUN / "engine-start-tried"
+_ROOT = paths.RUN / "engine-root"
 _LIVE_RESTORE = paths.RUN / "engine-live-restore"
 _VALIDATE_LIMIT = 10.0
 
 
-def note_up(*, live_restore: bool) -> None:
-    """dockerd is up: keep what must be known when it is not."""
+def note_up(*, live_restore: bool, root: str) -> None:
+    """dockerd is up: keep what must be known when it is not; `root` is where it keeps its things."""
     _TRIED.unlink(missing_ok=True)
+    durable.write(_ROOT, root)
     if live_restore:
         _LIVE_RESTORE.touch()
     else:
         _LIVE_RESTORE.unlink(missing_ok=True)
+
+
+def as_started(container: Container) -> Container:
+    """A container over whose start dockerd has gone: running, with the start that dockerd has written down, if any.
+
+    moby daemon/start.go writes its state down before it answers; container/container.go names the file.
+    """
+    try:
+        place = Path(_ROOT.read_text(), "containers", container.id, "config.v2.json")
+        started_at = str(json_text.loads(place.read_text())["State"]["StartedAt"])
+    except (OSError, ValueError, LookupError, TypeError):
+        started_at = container.started_at
+    return dataclasses.replace(container, running=True, started_at=started_at)
 
 
 def live_restore() -> bool:

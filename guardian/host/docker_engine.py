@@ -145,22 +145,25 @@ class Engine:
         """`docker info`."""
         return dict(self._call(self._client.api.info))
 
-    def start(self, container_id: str, *, limit: float) -> None:
+    def start(self, container_id: str, *, limit: float, ahead: Callable[[], None] = lambda: None) -> None:
         """Start a container, for at most `limit` seconds; "already started" is success. Raises StartRefused.
 
         While containerd is being restarted dockerd refuses every start: that is waited for. What a killed dockerd has
-        left with containerd, and would refuse every start for, is deleted.
+        left with containerd, and would refuse every start for, is deleted. `ahead` is called before each request.
         """
-        self._start_again(container_id, _NO_CONTAINERD, limit=limit)
+        self._start_again(container_id, _NO_CONTAINERD, ahead, limit=limit)
 
     def start_anew(self, container_id: str, *, limit: float) -> None:
         """The same, asked again also where containerd ended over it: nothing is lost by a start that was half done."""
-        self._start_again(container_id, (*_NO_CONTAINERD, _CONTAINERD_ENDED), limit=limit)
+        self._start_again(container_id, (*_NO_CONTAINERD, _CONTAINERD_ENDED), lambda: None, limit=limit)
 
-    def _start_again(self, container_id: str, passing: tuple[str, ...], *, limit: float) -> None:
+    def _start_again(
+        self, container_id: str, passing: tuple[str, ...], ahead: Callable[[], None], *, limit: float
+    ) -> None:
         end = time.monotonic() + min(limit, _CONTAINERD_LIMIT)
         never = threading.Event()
         while True:
+            ahead()
             try:
                 self._start(container_id, limit=limit)
             except StartRefused as error:
@@ -223,6 +226,10 @@ class Engine:
     def live_restore(self) -> bool:
         """Whether containers outlive dockerd by its own configuration."""
         return bool(self._call(self._client.api.info).get("LiveRestoreEnabled"))
+
+    def root(self) -> str:
+        """The folder that dockerd keeps its things in."""
+        return str(self._call(self._client.api.info).get("DockerRootDir", ""))
 
     def events(self) -> Events:
         """Container events from now on. dockerd listens when this returns: what is asked afterwards misses nothing."""

@@ -18,6 +18,8 @@ _FOLDERS = (paths.HOLDS, paths.TICKETS, paths.HOLDERS, paths.FROZEN, paths.FACTS
 
 _LOOK_AGAIN = 0.05
 _HOLDER_NAME = "guardian-holder"
+RUNS_SOON = 20.0
+"""Seconds from `spent` to a container that runs: filters, credentials, limits."""
 REFUSAL = "guardian: checkpoint pending, start held"
 """How every refusal begins, here and in runtime/hold.sh."""
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 
 from guardian.host import durable, gate, paths
 from guardian.model import json_text
 from guardian.model.container import Container, is_container_id
 from guardian.model.wording import printable
+
+log = logging.getLogger("guardian.cycle")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +49,9 @@ def noted() -> dict[str, Unsaved]:
 
 
 def forget(container_id: str) -> None:
-    """It is known what became of it; raises OSError."""
-    for folder in (paths.UNSAVED, paths.UNSAVED_RUN):
-        (folder / container_id).unlink(missing_ok=True)
+    """It is known what became of it."""
+    for folder in (paths.UNSAVED_RUN, paths.UNSAVED):
+        try:
+            (folder / container_id).unlink(missing_ok=True)
+        except OSError as error:  # on a read-only disk also where there is none
+            log.warning("%s: %s", container_id[:12], error)

@@ -305,12 +305,13 @@ static int post_restore(const char *dir)
 {
 	const char *restore = getenv("GUARDIAN_RESTORE");
 	char ledger[PATH_SIZE], verdict[PATH_SIZE], text[16];
-	struct pollfd criu_ended = {.events = POLLIN};
+	struct pollfd ended[2] = {{.events = POLLIN}, {.events = POLLIN}};
 
 	if (!restore || join_path(ledger, dir, "ledger") < 0 || join_path(verdict, ledger, "verdict") < 0)
 		return 1;
-	criu_ended.fd = watch_criu();
-	if (criu_ended.fd < 0)
+	ended[0].fd = watch_criu();
+	ended[1].fd = watch_runc();
+	if (ended[0].fd < 0 || ended[1].fd < 0)
 		return 1;
 	if (read_small(verdict, text, sizeof text) <= 0 || strcmp(text, "commit\n")) {
 		fprintf(stderr, "guardian: this image was never committed\n");
@@ -333,9 +334,9 @@ static int post_restore(const char *dir)
 	/* The wait may have been long: somebody may have started it cold meanwhile. */
 	if (forbidden(ledger))
 		return 1;
-	/* Without CRIU nothing is going to run, and the image must not be lost for that. */
-	if (poll(&criu_ended, 1, 0) != 0) {
-		fprintf(stderr, "guardian: CRIU has ended\n");
+	/* Without CRIU nothing is going to run, without runc it is ended; the image must not be lost for that. */
+	if (poll(ended, 2, 0) != 0) {
+		fprintf(stderr, "guardian: CRIU or runc has ended\n");
 		return 1;
 	}
 	/* A start that nobody waits for any more ends in a container that dockerd does not know. */

@@ -85,3 +85,13 @@ int watch_criu(void)
 	}
 	return fd;
 }
+
+int watch_runc(void)
+{
+	char pid[32], stat[STAT_SIZE], parent[32];
+
+	snprintf(pid, sizeof pid, "%d", criu_above());
+	if (read_stat(pid, stat) < 0 || stat_field(stat, 4, parent, sizeof parent) < 0)
+		return -1;
+	return (int)syscall(SYS_pidfd_open, (pid_t)strtol(parent, NULL, 10), 0);
+}

@@ -19,4 +19,7 @@ pid_t criu_above(void);
 /* watch_criu has us end with the CRIU that started us and returns a pidfd of it, or -1. */
 int watch_criu(void);
 
+/* watch_runc returns a pidfd of the one that CRIU works for, or -1. */
+int watch_runc(void);
+
 #endif

@@ -21,7 +21,7 @@
 
 #define CONSOLE "console"
 
-enum { LEAST_LOG = 65536 };
+enum { LEAST_LOG = 65536, LOOK_LIMIT_MS = 10000 };
 
 /* own_cgroup is where this process is now, to come back to. */
 int own_cgroup(char *out)
@@ -102,19 +102,27 @@ static int has_room(const char *dir)
 	char path[PATH_SIZE];
 	int fd, error;
 
-	if (join_path(path, dir, "restore.log") < 0 || (fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)) < 0)
+	if (join_path(path, dir, "restore.log") < 0 ||
+	    (fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)) < 0)
 		return 0;
 	error = posix_fallocate(fd, 0, LEAST_LOG);
 	close(fd);
 	return error == 0;
 }
 
-/* work_folder makes the folder for CRIU to work in: beside the images, in memory where that disk is full or broken. */
-static int work_folder(char *work)
+/*
+ * work_folder makes the folder for CRIU to work in: beside the images, in memory where that disk is full, broken or
+ * hangs. A child looks, which may hang there for ever.
+ */
+static int work_folder(char *work, int signals)
 {
-	if (join_path(work, ticket.checkpoint, "work-restore") == 0 && (mkdir(work, 0700) == 0 || errno == EEXIST) &&
-	    has_room(work))
-		return 0;
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(join_path(work, ticket.checkpoint, "work-restore") == 0 && (mkdir(work, 0700) == 0 || errno == EEXIST) &&
+		      has_room(work) ? 0 : 1);
+	if (child > 0 && wait_child(child, signals, LOOK_LIMIT_MS) == 0)
+		return join_path(work, ticket.checkpoint, "work-restore");
 	return join_path(work, ticket.restore, "work-restore") == 0 && (mkdir(work, 0700) == 0 || errno == EEXIST) ? 0 : -1;
 }
 
@@ -257,7 +265,7 @@ pid_t restore(pid_t preparing, const char *home, int original_network, int signa
 		snprintf(reason, ANSWER_SIZE, "the socket for its terminal could not be made: %s", strerror(errno));
 		return -1;
 	}
-	if (work_folder(work) < 0) {
+	if (work_folder(work, signals) < 0) {
 		snprintf(reason, ANSWER_SIZE, "there is no folder for CRIU to work in: %s", strerror(errno));
 		return -1;
 	}

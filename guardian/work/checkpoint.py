@@ -245,13 +245,12 @@ class _Group:
     def _stand_still(self, dumps: Sequence[MemberCheckpoint]) -> list[MemberCheckpoint]:
         """End what does not belong, freeze, lock, look at connections: each step for all; whoever fails is given up."""
         ready = list(dumps)
-        # Those that are down already too: a member whose dump is tried once more still has connections to the others.
-        around = [*self._waiting(), *(dump.container for dump in dumps)]
+        around, down = [dump.container for dump in dumps], self._waiting()
         steps: tuple[Callable[[MemberCheckpoint], None], ...] = (
             MemberCheckpoint.end_execs,
             MemberCheckpoint.freeze,
             MemberCheckpoint.lock,
-            lambda dump: dump.note_peers(around),
+            lambda dump: dump.note_peers(around, down),
         )
         for step in steps:
             for dump in list(ready):

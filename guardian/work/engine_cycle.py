@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import threading
 from collections.abc import Collection, Iterator, Sequence
@@ -25,9 +24,6 @@ from guardian.work.host import Budget, Host, Say
 from guardian.work.restore import restore
 
 log = logging.getLogger("guardian.cycle")
-
-_RESTORE_LIMIT = 20.0
-"""Seconds that a restore may take to its end when dockerd has died over it."""
 
 
 def engine_stops(host: Host, containers: Sequence[Container], *, say: Say) -> list[Result]:
@@ -68,13 +64,13 @@ def _just_resumed(known: Collection[str]) -> Iterator[Container]:
             continue
         restoring = runc.is_restoring(container_id)
         if not gate.restored(container_id) and not (
-            restoring and gate.await_restored(container_id, limit=_RESTORE_LIMIT)
+            restoring and gate.await_restored(container_id, limit=gate.RUNS_SOON)
         ):
             continue
         folder = gate.restoring_from(container_id)
         try:
             if folder is not None:
-                yield dataclasses.replace(Checkpoint(folder).record().container, running=True)
+                yield docker_daemon.as_started(Checkpoint(folder).record().container)
         except GuardianError as error:
             log.warning("%s runs, and its record cannot be read: %s", container_id[:12], error)
 
@@ -85,18 +81,17 @@ def engine_is_up(host: Host, *, stopping: threading.Event, say: Say) -> list[Res
     reception.sweep(host)
     with contextlib.closing(Engine()) as engine:
         containers = engine.containers()
-        docker_daemon.note_up(live_restore=engine.live_restore())
+        docker_daemon.note_up(live_restore=engine.live_restore(), root=engine.root())
     if any(PLACEHOLDER in container.labels for container in containers):
         Placeholders().remove()  # the power went in the middle of a restore
     found = guarded.find(containers, host.config)
-    results = left_to_dockerd.start(host, containers, say=say)
+    left = left_to_dockerd.find(containers)
     waiting = {item.container_id for item in host.ledger.all()} | set(gate.holds())
-    waiting -= {result.container_id for result in results}
-    ready, sorted_out = pending.sort_out(host, containers, sorted(waiting), say=say)
-    results += sorted_out
+    ready, results = pending.sort_out(host, containers, sorted(waiting - left.keys()), say=say)
     ready, cold_ones = canary.sent_ahead(host, ready, stopping=stopping, say=say)
     results += cold_ones
     results += restore(host, found.graph, ready, stopping=stopping, say=say)
+    results += left_to_dockerd.start(host, left, say=say)
     results += _without_checkpoint(host, found, {result.container_id for result in results}, say=say)
     results += _end_empty_holds(host, containers, say=say)
     with contextlib.closing(Engine()) as engine:

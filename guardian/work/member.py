@@ -165,13 +165,17 @@ class MemberCheckpoint:
             netns.lock(self._known.pid)
         self._mark(State.LOCKED)
 
-    def note_peers(self, around: Sequence[Container]) -> None:
-        """Write down its connections, keep their peers from hearing of its absence; `around`: its group."""
+    def note_peers(self, around: Sequence[Container], down: Sequence[Container]) -> None:
+        """Write down its connections, keep their peers from hearing of its absence.
+
+        `around` is its group, `down` who waits to be restored: a dump that is tried once more has connections to them.
+        """
         fenced = peers.note(
             self._host.config,
             self.checkpoint,
             self.container,
             around,
+            down,
             init=self._known.pid,
             pids=self._cgroup.pids(),
             own_network=self._known.own_network,

@@ -24,6 +24,7 @@ def note(
     checkpoint: Checkpoint,
     container: Container,
     around: Iterable[Container],
+    down: Iterable[Container],
     *,
     init: int,
     pids: Iterable[int],
@@ -33,11 +34,11 @@ def note(
 ) -> bool:
     """Write the record of a frozen container's connections and fence them; returns whether they are fenced.
 
-    `around` are the containers checkpointed with it, `away`: it will be gone until its restore. `moving` are the
-    addresses of the host that go along with a container that departs. A fence that fails costs connections from
-    outside, never the checkpoint.
+    `around` are the containers checkpointed with it, `down` those that wait to be restored, `away`: it will be gone
+    until its restore. `moving` are the addresses of the host that go along with a container that departs. A fence that
+    fails costs connections from outside, never the checkpoint.
     """
-    names = connections.names_of([*facts.kept(), *around])
+    names = connections.names_of([*down, *facts.kept(), *around])
     try:
         found = connections.of(container, init, pids, own_network=own_network, names=names)
     except GuardianError as error:

@@ -261,7 +261,7 @@ def _not_understood(
 ) -> Result | None:
     """A record that was not written to its end, does not parse or is of another format: left alone, not restored.
 
-    The container starts cold, which is kept in a record of its own; None where it runs and was not started since.
+    The container starts cold, which is kept in a record of its own; None where it runs on, or was stopped since.
     """
     reason = f"its checkpoint cannot be used: {error}" if checkpoint.is_begun() else recover.INCOMPLETE
     gate.lift(checkpoint.container_id)
@@ -269,7 +269,7 @@ def _not_understood(
         return Result(
             checkpoint.container_id, checkpoint.container_id[:12], Outcome.SKIPPED, reason, 0.0, checkpoint.id
         )
-    if container.running:
-        since = seconds(container.started_at) > checkpoint.taken()
-        return stop.note(host, container, Outcome.COLD, reason) if since else None
-    return stop.note(host, container, *cold(container, reason))
+    since = seconds(container.started_at) > checkpoint.taken()
+    if container.running != since:
+        return None  # it has run on; or it was started since, and stopped
+    return stop.note(host, container, *((Outcome.COLD, reason) if since else cold(container, reason)))

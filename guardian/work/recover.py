@@ -21,8 +21,6 @@ _UNSETTLED = frozenset({State.FROZEN, State.LOCKED, State.DUMPED, State.DURABLE,
 
 _WORKER_ENDED = "guardian's worker ended in the middle"
 INCOMPLETE = "its checkpoint was not complete when the host went down"
-_RESTORE_LIMIT = 20.0
-"""Seconds from `spent` to a container that runs: filters, credentials, limits."""
 
 
 def recover(host: Host, *, say: Say) -> None:
@@ -56,11 +54,11 @@ def finish_restore(container_id: str, say: Say) -> None:
         return
     checkpoint = Checkpoint(folder)
     under_way = State.SPENT.value in checkpoint.marks() or runc.is_restoring(container_id)
-    if not under_way or checkpoint.result() is not None:
+    if not under_way or checkpoint.result() is not None or _is_followed(checkpoint):
         return
-    if not gate.await_restored(container_id, limit=_RESTORE_LIMIT):
+    if not gate.await_restored(container_id, limit=gate.RUNS_SOON):
         return
-    if State.SPENT.value not in checkpoint.marks():
+    if State.SPENT.value not in checkpoint.marks() or runc.state(container_id) is None:
         return
     record = checkpoint.record()
     checkpoint.mark(State.RUNNING)
@@ -74,6 +72,12 @@ def finish_restore(container_id: str, say: Say) -> None:
         Result(container_id, record.container.name, Outcome.RESUMED, reason, 0.0, checkpoint.id)
     )
     say(f"{record.container.name}: resumed ({reason})")
+
+
+def _is_followed(checkpoint: Checkpoint) -> bool:
+    """Whether what was restored from it has been saved since."""
+    later = (path for path in checkpoint.folder.parent.iterdir() if path.name > checkpoint.id)
+    return any(Checkpoint(path).purpose() is Purpose.SUSPEND for path in later)
 
 
 def _let_go(say: Say) -> None:

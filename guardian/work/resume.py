@@ -13,8 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from guardian.host import (
+    asking,
     connections,
-    containerd,
     criu_config,
     docker_daemon,
     facts,
@@ -41,6 +41,7 @@ from guardian.work.settle import note_state
 
 _KILL_LIMIT = 30.0
 _GATE_INTERVAL = 0.2
+_ASK_LIMIT = 5.0
 _SOON = 30.0
 """Seconds after which a restore that failed is not tried again."""
 _ADDRESS_GONE = "Cannot assign requested address"
@@ -117,6 +118,7 @@ class Resume:
             if kept:
                 notes.append(f"at the second attempt; the first: {first}")
         if self._proven() and (not self._error or self._runs_all_the_same()):
+            notes.append(self._error)
             return self._resumed(notes)
         if self._engine_went_away():
             return self._without_engine()
@@ -130,14 +132,14 @@ class Resume:
         return self.start_cold(reason, left)
 
     def _runs_all_the_same(self) -> bool:
-        """Whether dockerd, which has said that it did not start it, knows it as running."""
+        """Whether dockerd, which has said that it did not start it, knows it as running, or hangs."""
         if not gate.restored(self.container.id) or not docker_daemon.running_pid():
             return False
         try:
-            with contextlib.closing(Engine()) as engine:
+            with contextlib.closing(Engine(limit=_ASK_LIMIT)) as engine:
                 return engine.container(self.container.id).running
         except GuardianError:
-            return False
+            return docker_daemon.running_pid() != 0
 
     def _resumed(self, notes: list[str]) -> Result:
         """It runs: whatever fails from here on is only told."""
@@ -173,6 +175,8 @@ class Resume:
         """Start the container anew; its checkpoint is kept as an orphan. The hold ends either way."""
         if self._checkpoint.elsewhere():
             return self._not_given_up()
+        if not docker_daemon.running_pid():
+            return waits(self.container, self._checkpoint)
         if not gate.restored(self.container.id):
             gate.clear_holder(self.container.id)  # dockerd waits for it where we have failed in the middle
         return self._keep(*cold(self.container, set_aside(self._checkpoint, reason), left))
@@ -204,8 +208,11 @@ class Resume:
     def _end_restored(self) -> None:
         """The same, whether it runs or not."""
         gate.clear_holder(self.container.id)
-        Cgroup(Path(self._record.cgroup)).kill(limit=_KILL_LIMIT)
-        runc.forget(self.container.id)
+        try:
+            Cgroup(Path(self._record.cgroup)).kill(limit=_KILL_LIMIT)
+            runc.forget(self.container.id)
+        except (GuardianError, OSError) as error:
+            log.error("%s: what was restored of it cannot be ended: %s", self.container.name, error)
         mounts.detach_work(self._checkpoint.folder)
 
     def _engine_went_away(self) -> bool:
@@ -214,12 +221,18 @@ class Resume:
 
     def _without_engine(self) -> Result:
         """Hold and ledger stay. What runs is saved with all others; the rest is sorted out by the next dockerd."""
-        runs = self._proven() and gate.await_restored(
-            self.container.id, limit=self._host.config.restore_timeout
-        )
-        if not runs:
+        container_id, checkpoint = self.container.id, self._checkpoint
+        under_way = self._proven() or runc.is_restoring(container_id)
+        if under_way and gate.await_restored(container_id, limit=gate.RUNS_SOON) and self._proven():
+            reason = "dockerd went away over its restore; it runs, and is saved before the next one starts"
+            return Result(
+                container_id, self.container.name, Outcome.SKIPPED, reason, 0.0, self._checkpoint.id
+            )
+        if self._proven():
             self._end_restored()
-        return waits(self.container, self._checkpoint)
+        else:
+            self._end_half_restored()
+        return waits(self.container, checkpoint)
 
     def _let_run(self, *, addresses_kept: bool) -> str:
         """Open the gate and wait for dockerd's answer; returns what is to be said of the connections."""
@@ -270,7 +283,6 @@ class Resume:
         configuration = criu_config.restore(skip_lock=runc.network_lock_skip(), close_connections=close)
         folder = gate.restore_folder(self.container.id)
         gate.put(folder / "restore.conf", configuration)
-        gate.put(folder / "asking", _asking())
         return said
 
     def _refusal(self) -> str:
@@ -295,7 +307,9 @@ class Resume:
         try:
             if not self._error:
                 with contextlib.closing(Engine()) as engine:
-                    engine.start(self.container.id, limit=self._limit())
+                    engine.start(
+                        self.container.id, limit=self._limit(), ahead=lambda: asking.note(self.container.id)
+                    )
                     self._wait_for_proof(engine)
         except EngineUnavailable as error:
             self._error, self._engine_gone = str(error), True
@@ -317,7 +331,9 @@ class Resume:
             engine.start(self.container.id, limit=self._limit())
 
     def _proven(self) -> bool:
-        return State.SPENT.value in self._checkpoint.marks()
+        """Whether its image was let run. With a note it was not: somebody has started the container from zero."""
+        marks = self._checkpoint.marks()
+        return State.SPENT.value in marks and not self._checkpoint.note(State.SPENT)
 
     def _limit(self) -> float:
         return self._host.config.restore_budget + self._host.config.restore_timeout
@@ -339,8 +355,10 @@ class Resume:
 
     def _criu_error(self) -> str:
         folders = (self._checkpoint.folder, gate.restore_folder(self.container.id))
-        found = (runc.first_error(folder / "work-restore" / "restore.log") for folder in folders)
-        return next((error for error in found if error), "")
+        logs = [
+            log for folder in folders if os.access(log := folder / "work-restore" / "restore.log", os.F_OK)
+        ]
+        return runc.first_error(max(logs, key=lambda log: log.stat().st_mtime)) if logs else ""
 
     def _reason(self) -> str:
         if not self._error:
@@ -351,13 +369,18 @@ class Resume:
     def _keep_facts(self) -> str:
         """At once, not by its event: the host may go down before that is heard. Returns what is to be said."""
         try:
-            with contextlib.closing(Engine()) as engine:
+            if not docker_daemon.running_pid():
+                raise EngineUnavailable("dockerd went away")
+            with contextlib.closing(Engine(limit=_ASK_LIMIT)) as engine:
                 now = engine.container(self.container.id)
+        except GuardianError as error:
+            log.warning("%s: its facts are those of before: %s", self.container.name, error)
+            now = docker_daemon.as_started(self._record.container)
+        try:
             facts.keep(now)
-            return peers.moved(self._record, now)
-        except (GuardianError, OSError) as error:
+        except OSError as error:
             log.error("%s: its facts cannot be kept: %s", self.container.name, error)
-            return ""
+        return peers.moved(self._record, now)
 
     def _pause(self) -> None:
         try:
@@ -376,9 +399,3 @@ class Resume:
         except OSError as error:
             log.error("%s: the result cannot be written: %s", self.container.name, error)
         return result
-
-
-def _asking() -> str:
-    """Lines for runtime/commit.c, which lets nothing run without whoever asks for its start: dockerd and containerd."""
-    pids = [pid for pid in (docker_daemon.running_pid(), *containerd.processes()) if pid]
-    return "".join(f"{pid} {seen.started}\n" for pid in pids if (seen := proc.stat(pid)) is not None)

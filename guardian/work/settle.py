@@ -9,7 +9,7 @@ import contextlib
 import logging
 from pathlib import Path
 
-from guardian.host import facts, fence, gate, mounts, netns, paths, proc, runc, tcp_repair
+from guardian.host import facts, fence, gate, mounts, netns, paths, proc, runc, tcp_repair, unsaved
 from guardian.host.cgroup import Cgroup
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import CommandFailed
@@ -47,6 +47,7 @@ def settle(
         note_state(checkpoint, State.KILLED)
         gate.allow_exec(container.id)
         facts.forget(container.id)
+        unsaved.forget(container.id)
         return what
     void(checkpoint, reason)
     if known is not None and what is not Aftermath.DIED:

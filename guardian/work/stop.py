@@ -11,6 +11,7 @@ import time
 from guardian.host import gate, paths, proc, runc, unsaved
 from guardian.host.cgroup import Cgroup
 from guardian.host.checkpoint import Checkpoint
+from guardian.host.command import CommandFailed
 from guardian.host.record import Record
 from guardian.model.container import Container
 from guardian.model.errors import StoreError
@@ -62,10 +63,18 @@ def _note_beside(container: Container, reason: str) -> None:
 
 def note(host: Host, container: Container, outcome: Outcome, reason: str) -> Result:
     """A container without a checkpoint that was started from zero, or could not be: written down like all others."""
-    made = _remember(host, container, runc.state(container.id), reason)
+    try:
+        known = runc.state(container.id)
+    except CommandFailed as error:
+        log.warning("%s: %s", container.name, error)
+        known = None
+    made = _remember(host, container, known, reason)
     result = Result(container.id, container.name, outcome, reason, 0.0, made.id if made else "")
     if made is not None:
-        made.set_result(result)
+        try:
+            made.set_result(result)
+        except OSError as error:
+            log.error("%s: the result cannot be written: %s", container.name, error)
     return result
 
 

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 
-from guardian.host import docker_daemon, gate
+from guardian.host import docker_daemon, gate, unsaved
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
 from guardian.model.container import Container
@@ -27,6 +27,7 @@ def heard(host: Host, container_id: str) -> None:
 
     Noted at once: whoever restores may come before. A dockerd that goes away meanwhile has no start to be refused.
     """
+    unsaved.forget(container_id)  # nor does a cold start
     checkpoint = _newest(host, container_id)
     dockerd = docker_daemon.running_pid()
     if checkpoint is None or not dockerd:

@@ -119,9 +119,8 @@ class Watch:
                 engine_cycle.keep_facts(self._host, engine)
                 for event in events:
                     if event.get("Type") == "daemon":
-                        docker_daemon.note_up(
-                            live_restore=engine.live_restore()
-                        )  # its configuration was reloaded
+                        # Its configuration was reloaded.
+                        docker_daemon.note_up(live_restore=engine.live_restore(), root=engine.root())
                     elif event.get("Action") == "stop":
                         self._hear_stop(str(event.get("id") or ""))
                     elif event.get("Action") in _TELLING:

@@ -67,7 +67,7 @@ def test_its_note_is_written_over_what_lies_ready(
     checkpoint.mark(State.SPENT)
     assert checkpoint.note(State.VOID).startswith("first")
     assert "\x1b" not in checkpoint.note(State.VOID)
-    assert checkpoint.note(State.ORPHANED) == "x" * 1000
+    assert checkpoint.note(State.ORPHANED) == "x" * 300
     assert checkpoint.note(State.SPENT) == ""
     assert checkpoint.note(State.EXPIRED) == ""
     assert (checkpoint.folder / NOTES).stat().st_ino == inode
