@@ -221,18 +221,16 @@ class Resume:
 
     def _without_engine(self) -> Result:
         """Hold and ledger stay. What runs is saved with all others; the rest is sorted out by the next dockerd."""
-        container_id, checkpoint = self.container.id, self._checkpoint
-        under_way = self._proven() or runc.is_restoring(container_id)
-        if under_way and gate.await_restored(container_id, limit=gate.RUNS_SOON) and self._proven():
+        container, checkpoint = self.container, self._checkpoint
+        under_way = self._proven() or runc.is_restoring(container.id)
+        if under_way and gate.await_restored(container.id, limit=gate.RUNS_SOON) and self._proven():
             reason = "dockerd went away over its restore; it runs, and is saved before the next one starts"
-            return Result(
-                container_id, self.container.name, Outcome.SKIPPED, reason, 0.0, self._checkpoint.id
-            )
+            return Result(container.id, container.name, Outcome.SKIPPED, reason, 0.0, checkpoint.id)
         if self._proven():
             self._end_restored()
         else:
             self._end_half_restored()
-        return waits(self.container, checkpoint)
+        return waits(container, checkpoint)
 
     def _let_run(self, *, addresses_kept: bool) -> str:
         """Open the gate and wait for dockerd's answer; returns what is to be said of the connections."""
