@@ -87,6 +87,7 @@ class Run:
         self._after: dict[str, Seen] = {}
         self._phases: dict[str, float] = {}
         self._struck = ""
+        self._ids: list[str] = []
         self._before: set[Path] = set()
         self._begun = time.monotonic()
 
@@ -108,6 +109,7 @@ class Run:
     def _run(self) -> None:
         self._wake_the_bus_face()
         before, there = self._bench.look(), remains.counts(self._bench)
+        self._ids = [seen.id for seen in before.values()]
         with Watch(self._bench, crash=self._strikes in (Strike.CRASH, Strike.UPS)).running() as watch:
             self._strike_at_the_step()
             self._past("struck")
@@ -154,10 +156,11 @@ class Run:
 
     def _past_it(self) -> set[Path]:
         """The ledgers' files that say of a container that it is saved, or, where the power fails, that it is back."""
-        if self._strikes in DISK:
-            found = self._host.store.glob("*/*/ledger/verdict")
-            return {path for path in found if path.read_text().startswith("commit")}
-        return set(self._host.store.glob("*/*/ledger/spent"))
+        name = "verdict" if self._strikes in DISK else "spent"
+        # By the names of containers: what is erased meanwhile has another one.
+        folders = [self._host.store / container_id for container_id in self._ids]
+        found = {path for folder in folders for path in folder.glob(f"*/ledger/{name}")}
+        return {path for path in found if name == "spent" or path.read_text().startswith("commit")}
 
     def _end_of_battery(self) -> None:
         end = time.monotonic() + _BATTERY
