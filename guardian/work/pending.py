@@ -239,7 +239,7 @@ def _started_without_us(checkpoint: Checkpoint, container: Container) -> Result:
 
 
 def note_start(host: Host, container: Container) -> None:
-    """Somebody has started the container: a checkpoint that waits must never be restored any more."""
+    """Somebody has started the container: a checkpoint that waits must never be restored any more. Raises OSError."""
     checkpoint = host.ledger.pending(container.id)
     if checkpoint is not None and container.running and not _is_of(checkpoint, container):
         log.info("%s", line(_started_without_us(checkpoint, container)))

@@ -148,8 +148,11 @@ class Watch:
             gate.lift(container_id)  # its checkpoint becomes an orphan at the next restore
             return
         found = guarded.find([container], self._host.config)
-        pending.note_start(self._host, container)
         if found.members and container.running:
             facts.keep(container)
         elif not container.running:
             facts.forget(container_id)
+        try:
+            pending.note_start(self._host, container)
+        except OSError as error:
+            log.error("%s: that it was started cannot be written down: %s", container.name, error)
