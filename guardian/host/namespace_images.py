@@ -2,8 +2,8 @@
 
 CRIU writes them in children (criu/namespaces.c, dump_namespaces) and through a buffer that is flushed when an image is
 closed (criu/bfd.c, bclose). That a flush failed, on a full disk, is noted in a variable of the child's and looked at in
-the parent (bfd_flush_images): the dump succeeds and its restore fails of an "Unexpected EOF" (make test-faults, verdict /
-full).
+the parent (bfd_flush_images): the dump succeeds and its restore fails of an "Unexpected EOF" (make test-faults:
+verdict / full).
 """
 
 from __future__ import annotations

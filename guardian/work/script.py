@@ -8,7 +8,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-from guardian.host import runc
+from guardian.host import namespace_images, runc
 from guardian.model.errors import CannotSave
 
 TOO_LONG = "the dump took longer than"
@@ -35,13 +35,26 @@ def await_image(
         if listening.fileno() in ready:
             asking, _ = listening.accept()
             if asking.recv(16) == b"dumped\n":
-                return asking
+                return _looked_at(asking, work.parent / "img")
             asking.close()
         if not ready:
             raise CannotSave(f"{TOO_LONG} {limit:.0f} s")
         raise CannotSave(why(work, _FAILED))
     finally:
         os.close(ended)
+
+
+def _looked_at(asking: socket.socket, images: Path) -> socket.socket:
+    """The connection, where the images are whole; else the script hears nothing, and CRIU rolls back."""
+    try:
+        broken = namespace_images.first_broken(images)
+    except OSError as error:
+        asking.close()
+        raise CannotSave("its images cannot be read", str(error)) from error
+    if broken:
+        asking.close()
+        raise CannotSave("the store was full during the dump", f"{broken} is cut short")
+    return asking
 
 
 def why(work: Path, otherwise: str) -> str:
