@@ -39,6 +39,12 @@ class ArchiveWriter:
         info.type, info.mode = tarfile.DIRTYPE, 0o700
         self._write(info.tobuf(tarfile.GNU_FORMAT))
 
+    def link(self, name: str, target: str) -> None:
+        """A link, of use to who unpacks the archive by hand: an import makes its own."""
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname, info.mode = tarfile.SYMTYPE, target, 0o777
+        self._write(info.tobuf(tarfile.GNU_FORMAT))
+
     @contextlib.contextmanager
     def member(self, name: str, size: int) -> Iterator[Write]:
         """A member, to be written in pieces; raises Changed where they are not as long as was said."""

@@ -13,7 +13,7 @@ import re
 import time
 from pathlib import Path
 
-from guardian.host import durable, erasure
+from guardian.host import chain, durable, erasure
 from guardian.host.record import Record
 from guardian.model import json_text
 from guardian.model.errors import BadInput, StoreError
@@ -291,7 +291,7 @@ class Checkpoint:
     def image_size(self) -> int:
         """Bytes of the images."""
         try:
-            return sum(entry.stat().st_size for entry in os.scandir(self.folder / "img"))
+            return chain.size(self.folder / "img")
         except FileNotFoundError:
             return 0
 

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from guardian.host import runc, space
+from guardian.host import chain, runc, space
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import CommandFailed, run
 from guardian.model.errors import GuardianError
@@ -21,7 +21,7 @@ from guardian.model.outcome import Outcome, Result
 from guardian.model.savable import refusals
 from guardian.model.states import Purpose
 from guardian.model.worth import worth
-from guardian.work import hooks
+from guardian.work import ahead, hooks
 from guardian.work.barrier import Barrier
 from guardian.work.departure import Departure
 from guardian.work.hooks import Event
@@ -49,9 +49,11 @@ def checkpoint(
     given_up: GiveUp,
     note: str = "",
     departure: Departure | None = None,
+    pre_dump: int | None = None,
 ) -> list[Result]:
     """Checkpoint the chosen containers, group by group and all groups at once; returns one result for each.
 
+    `pre_dump`: how often memory is written ahead, where it is not as the labels say.
     Those of a `departure` are one group, all or nothing, and given to another host where it takes them.
     """
     wanted = {member.container.id: member for member in chosen}
@@ -72,7 +74,7 @@ def checkpoint(
             [wanted[item] for item in order],
             group,
             slots,
-            _Kind(purpose, by_person, note, departure),
+            _Kind(purpose, by_person, note, departure, pre_dump),
             budget,
             room,
         ).run(say, given_up)
@@ -92,6 +94,7 @@ class _Kind:
     by_person: bool
     note: str
     departure: Departure | None
+    pre_dump: int | None
 
 
 class _Group:
@@ -115,10 +118,13 @@ class _Group:
         self._budget = budget
         self._room = room
         self._reasons: dict[str, str] = {}
+        self._sizes: dict[MemberCheckpoint, int] = {}
 
     def run(self, say: Say, given_up: GiveUp) -> list[Result]:
         """Take the group through all steps."""
         dumps = self._begin()
+        # Before the hooks: whom they have hold still need not wait for it.
+        self._write_ahead(dumps, say)
         ready = self._ask([dump for dump in dumps if not dump.failed])
         if self._all_or_nothing and len(ready) < len(self._members):
             for dump in ready:
@@ -151,6 +157,26 @@ class _Group:
             results.append(result)
         self._tell(dumps, results)
         return results
+
+    def _write_ahead(self, dumps: Sequence[MemberCheckpoint], say: Say) -> None:
+        """Write memory while its container still runs, where its label asks for it; never for a move."""
+        if self._kind.departure is not None:
+            return
+        means = ahead.Means(
+            self._host, self._budget, self._slots, self._room, hurried=not self._kind.by_person
+        )
+        asked = self._kind.pre_dump
+        counts = {
+            member.container.id: member.policy.pre_dump if asked is None else asked
+            for member in self._members
+        }
+        wanted = [
+            ahead.Ahead(
+                dump.container, dump.checkpoint, counts[dump.container.id], self._sizes[dump], dump.rank
+            )
+            for dump in dumps
+        ]
+        ahead.write_ahead(means, wanted, say)
 
     def _ask(self, dumps: Sequence[MemberCheckpoint]) -> list[MemberCheckpoint]:
         """Those that no hook forbids, each asked at the same time."""
@@ -210,6 +236,7 @@ class _Group:
                     )
                 )
                 dumps[-1].rank = worth(member, size)
+                self._sizes[dumps[-1]] = size
             except GuardianError as error:
                 self._reasons[container.id] = str(error)
         return dumps
@@ -306,8 +333,10 @@ def _keep(checkpoint: Checkpoint, result: Result) -> None:
         log.error("%s: the result cannot be written: %s", result.name, error)
 
 
-def goes_on(member: Member, reason: str, _checkpoint: Checkpoint | None) -> Result:
+def goes_on(member: Member, reason: str, made: Checkpoint | None) -> Result:
     """A container that could not be saved and goes on as before."""
+    if made is not None and chain.noted(made.folder):
+        reason += "; its memory had been written ahead, --pre-dump 0 does without"
     return Result(member.container.id, member.container.name, Outcome.FAILED, reason, 0.0, "")
 
 

@@ -6,17 +6,16 @@ import contextlib
 import dataclasses
 import datetime
 import os
-import stat
 from collections.abc import Mapping
 from typing import Any
 
-from guardian.host import layer, tree
+from guardian.host import chain, layer, tree
 from guardian.host.archive_writer import ArchiveWriter
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
 from guardian.host.record import Record
 from guardian.host.tree import Write
-from guardian.model import archive, json_text, podman
+from guardian.model import archive, json_text, podman, steps
 from guardian.model.archive import Manifest, Volume
 from guardian.model.errors import BadInput, GuardianError
 from guardian.model.states import Purpose
@@ -111,9 +110,15 @@ def _metadata(
 
 def _images(out: ArchiveWriter, checkpoint: Checkpoint) -> None:
     folder = checkpoint.folder / "img"
-    out.folder(archive.IMAGES)
-    for name in sorted(os.listdir(folder)):
-        if not archive.is_name(archive.IMAGES + name) or not stat.S_ISREG(os.lstat(folder / name).st_mode):
+    ahead = [part.name for part in chain.folders(folder)[1:]]
+    links = steps.links(len(ahead))
+    for name in ("", *(f"{name}/" for name in ahead)):
+        out.folder(archive.IMAGES + name)
+    for name, entry in chain.entries(folder):
+        if name in links and entry.is_symlink() and os.readlink(entry.path) == links[name]:
+            out.link(archive.IMAGES + name, links[name])
+            continue
+        if not archive.is_name(archive.IMAGES + name) or not entry.is_file(follow_symlinks=False):
             raise GuardianError(f"{name!r:.100} is no image of CRIU's", "the images cannot be exported")
         out.file(archive.IMAGES + name, folder / name)
 
