@@ -30,8 +30,12 @@ from guardian.work.slots import Rank, Slots
 
 _SHARE_DOWN, _SHARE_BY_HAND = 0.25, 0.5
 """Of the time for the whole job: what is left after it is the dumps'."""
+_LEAST = 1.0
+"""Seconds below which no step is begun."""
 _END_LIMIT = 20.0
 """Seconds for CRIU and runc to end once they are told to."""
+NO_TRACKING = "this kernel has no soft-dirty tracking (CONFIG_MEM_SOFT_DIRTY)"
+_NO_TIME = "there is too little time"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,8 +81,8 @@ def _of_one(means: Means, item: Ahead) -> str:
     try:
         _refuse(means, item)
         for number in range(1, item.count + 1):
-            if not means.slots.acquire(item.rank, limit=means.left()):
-                raise CannotSave("there is too little time")
+            if means.left() < _LEAST or not means.slots.acquire(item.rank, limit=means.left()):
+                raise CannotSave(_NO_TIME)
             try:
                 _step(item, number, limit=means.left())
             finally:
@@ -97,12 +101,9 @@ def _refuse(means: Means, item: Ahead) -> None:
     if item.container.paused:
         raise CannotSave("it is paused, its memory does not change")
     if means.hurried and not steps.affordable(item.count, item.size, means.left()):
-        raise CannotSave("there is too little time")
+        raise CannotSave(_NO_TIME)
     if not means.room.take_more(item.count * item.size):
         raise CannotSave("there is too little room in the store")
-
-
-NO_TRACKING = "this kernel has no soft-dirty tracking (CONFIG_MEM_SOFT_DIRTY)"
 
 
 def _step(item: Ahead, number: int, *, limit: float) -> None:
@@ -118,7 +119,7 @@ def _step(item: Ahead, number: int, *, limit: float) -> None:
     try:
         process.wait(timeout=limit)
     except subprocess.TimeoutExpired as error:
-        raise CannotSave(f"{script.TOO_LONG} {limit:.0f} s") from error
+        raise CannotSave(f"it took longer than {limit:.0f} s") from error
     finally:
         good = process.returncode == 0 and (work / "stats-dump").exists()
         if not good:

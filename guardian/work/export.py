@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import os
 from collections.abc import Mapping
 from typing import Any
 
-from guardian.host import chain, layer, tree
+from guardian.host import layer, tree
 from guardian.host.archive_writer import ArchiveWriter
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
 from guardian.host.record import Record
 from guardian.host.tree import Write
-from guardian.model import archive, json_text, podman, steps
+from guardian.model import archive, json_text, podman
 from guardian.model.archive import Manifest, Volume
 from guardian.model.errors import BadInput, GuardianError
 from guardian.model.states import Purpose
@@ -65,7 +64,7 @@ def export(checkpoint: Checkpoint, wanted: Wanted, write: Write) -> Manifest:
         out = ArchiveWriter(write)
         _metadata(out, checkpoint, record, inspection)
         out.json(archive.VOLUME_FACTS, {item.name: engine.volume(item.name) for item in manifest.volumes})
-        _images(out, checkpoint)
+        out.images(checkpoint.folder / "img")
         _layer(out, checkpoint)
         for volume in {item.name: item for item in manifest.volumes if item.included}.values():
             _volume(out, record, volume)
@@ -106,21 +105,6 @@ def _metadata(
     for member, name in _BESIDE:
         if (checkpoint.folder / name).exists():
             out.file(member, checkpoint.folder / name)
-
-
-def _images(out: ArchiveWriter, checkpoint: Checkpoint) -> None:
-    folder = checkpoint.folder / "img"
-    ahead = [part.name for part in chain.folders(folder)[1:]]
-    links = steps.links(len(ahead))
-    for name in ("", *(f"{name}/" for name in ahead)):
-        out.folder(archive.IMAGES + name)
-    for name, entry in chain.entries(folder):
-        if name in links and entry.is_symlink() and os.readlink(entry.path) == links[name]:
-            out.link(archive.IMAGES + name, links[name])
-            continue
-        if not archive.is_name(archive.IMAGES + name) or not entry.is_file(follow_symlinks=False):
-            raise GuardianError(f"{name!r:.100} is no image of CRIU's", "the images cannot be exported")
-        out.file(archive.IMAGES + name, folder / name)
 
 
 def _layer(out: ArchiveWriter, checkpoint: Checkpoint) -> None:
