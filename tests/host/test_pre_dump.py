@@ -1,4 +1,4 @@
-"""Memory written ahead, on a kernel that cannot: left out and said, and said. In tests/vm is a kernel that can."""
+"""Memory written ahead, on a kernel that cannot: left out, and said. In tests/vm is a kernel that can."""
 
 from __future__ import annotations
 
