@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +30,9 @@ from guardian.work.member import MemberCheckpoint
 from guardian.work.slots import Slots
 
 log = logging.getLogger("guardian.checkpoint")
+
+_BEGIN_LIMIT = 10.0
+"""Seconds that a group waits at most for the others to begin."""
 
 _Answer = TypeVar("_Answer")
 
@@ -67,7 +70,7 @@ def checkpoint(
     room = space.Room(host.config, host.ledger)
     results: list[Result] = []
 
-    def one(group: Group) -> list[Result]:
+    def made(group: Group) -> _Group:
         order = [container_id for container_id in graph.freeze_order(group) if container_id in wanted]
         return _Group(
             host,
@@ -77,11 +80,20 @@ def checkpoint(
             _Kind(purpose, by_person, note, departure, pre_dump),
             budget,
             room,
-        ).run(say, given_up)
+        )
 
     if groups:
         with ThreadPoolExecutor(len(groups), thread_name_prefix="group") as pool:
-            for found in pool.map(one, groups):
+            ways = [made(group) for group in groups]
+            begun = [pool.submit(way.begin) for way in ways]
+            # All of them: what is written ahead must not take the room of a group that has not asked for its own yet.
+            wait(begun, timeout=_BEGIN_LIMIT)
+
+            def one(way: _Group, beginning: Future[None]) -> list[Result]:
+                beginning.result()
+                return way.run(say, given_up)
+
+            for found in pool.map(one, ways, begun):
                 results += found
     return results
 
@@ -118,11 +130,12 @@ class _Group:
         self._budget = budget
         self._room = room
         self._reasons: dict[str, str] = {}
+        self._dumps: list[MemberCheckpoint] = []
         self._sizes: dict[MemberCheckpoint, int] = {}
 
     def run(self, say: Say, given_up: GiveUp) -> list[Result]:
-        """Take the group through all steps."""
-        dumps = self._begin()
+        """Take the group through all steps after `begin`."""
+        dumps = self._dumps
         # Before the hooks: whom they have hold still need not wait for it.
         self._write_ahead(dumps, say)
         ready = self._ask([dump for dump in dumps if not dump.failed])
@@ -160,7 +173,8 @@ class _Group:
 
     def _write_ahead(self, dumps: Sequence[MemberCheckpoint], say: Say) -> None:
         """Write memory while its container still runs, where its label asks for it; never for a move."""
-        if self._kind.departure is not None:
+        lost = self._all_or_nothing and len(dumps) < len(self._members)
+        if lost or self._kind.departure is not None:
             return
         means = ahead.Means(
             self._host, self._budget, self._slots, self._room, hurried=not self._kind.by_person
@@ -213,8 +227,9 @@ class _Group:
             return f"{result.name}: saved as {result.name}@{number}, frozen for {result.seconds:.2f} s"
         return line(result)
 
-    def _begin(self) -> list[MemberCheckpoint]:
-        dumps = []
+    def begin(self) -> None:
+        """Promise each member its room and write its record, with nothing touched."""
+        dumps = self._dumps
         for member in self._members:
             container = member.container
             try:
@@ -239,7 +254,6 @@ class _Group:
                 self._sizes[dumps[-1]] = size
             except GuardianError as error:
                 self._reasons[container.id] = str(error)
-        return dumps
 
     def _writable(self, dumps: Sequence[MemberCheckpoint]) -> set[str]:
         """Folders whose file systems the members write to: volumes, bind mounts, writable layers."""

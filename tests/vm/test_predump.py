@@ -270,6 +270,28 @@ def test_one_that_hangs_is_ended(bench: Bench) -> None:
     _untouched(bench, before)
 
 
+_BREAK = f"""#!/bin/sh
+[ "$1" = pre-checkpoint ] || exit 0
+for file in {STORE}/$GUARDIAN_ID/*/img/pre-2/pagemap-1.img; do truncate -s 30 "$file" && touch /run/broken; done
+"""
+
+
+def test_a_dump_that_fails_upon_them_is_made_without(bench: Bench) -> None:
+    """What was written ahead is damaged before the dump, on the way down: it costs nobody the memory."""
+    site = bench.site
+    site.machine.write("/etc/guardian/hooks/break", _BREAK)
+    site.machine.succeed("chmod 755 /etc/guardian/hooks/break")
+    _start(site, "broken", "16 /state/broken", f"{LABEL} --label guardian.hook=break")
+    before = bench.seen("broken"), bench.seen()
+    site.restart_docker()
+    assert site.machine.succeed("ls /run/broken")
+    assert "once more: broken" in site.machine.succeed("journalctl -b --no-pager -u 'guardian-*'")
+    assert (site.outcome("broken"), site.reason("broken")) == ("resumed", "")
+    bench.goes_on(before[0], "broken")
+    bench.goes_on(before[1])
+    site.machine.succeed("docker rm -f broken; rm /etc/guardian/hooks/break")
+
+
 def test_a_true_reboot(bench: Bench) -> None:
     """The way down: what was written ahead is used, and the connection lives on."""
     bench.site.set_up_guardian("")
