@@ -7,6 +7,7 @@ import json
 import pytest
 
 from guardian.work.ahead import NO_TRACKING
+from tests.host.archives import ARCHIVE, exported
 from tests.host.site import Site
 
 STORE = "/var/lib/guardian/checkpoints"
@@ -66,3 +67,29 @@ def test_it_is_said_beforehand(site: Site) -> None:
     assert f"guardian.pre-dump: {NO_TRACKING}" in found["web"]
     assert "guardian.pre-dump: 'many' is not allowed, 0 is used" in found["odd"]
     assert NO_TRACKING not in found["odd"]
+
+
+def test_an_archive_with_steps(site: Site) -> None:
+    """Steps made by hand, which nothing refers to: checkpointctl reads the archive, an import has them again."""
+    before = site.redis("web", LABEL)
+    site.machine.succeed("guardianctl checkpoint web")
+    folder = f"{STORE}/{site.inspect('web', '{{.Id}}')}/2*"
+    site.machine.wait_until_succeeds(f"test -e {folder}/manifest.json")
+    site.machine.succeed(
+        f"cd {folder} && rm manifest.json && cd img && mkdir -m 700 pre-1 pre-2 && ln -s pre-2 parent &&"
+        "ln -s ../pre-1 pre-2/parent && cp inventory.img pagemap-*.img pages-*.img pre-1 &&"
+        "cp inventory.img pagemap-*.img pages-*.img pre-2"
+    )
+    exported(site, "web", "--compress none")
+    assert "web" in site.machine.succeed(f"checkpointctl show {ARCHIVE}")
+    assert "redis-server" in site.machine.succeed(f"checkpointctl inspect --ps-tree {ARCHIVE}")
+    site.machine.succeed(f"docker rm -f web && guardianctl import {ARCHIVE}")
+    folder = f"{STORE}/{site.inspect('web', '{{.Id}}')}/2*"
+    assert site.machine.succeed(f"cd {folder}/img && readlink parent pre-2/parent").split() == [
+        "pre-2",
+        "../pre-1",
+    ]
+    assert not site.machine.succeed(f"find {folder}/img -perm /077 ! -type l").strip()
+    site.machine.succeed("guardianctl restore web")
+    assert site.outcome("web") == "resumed", site.reason("web")
+    assert site.seen_in("web") == before
