@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from guardian.host import chain, criu_features, durable, erasure, runc
+from guardian.host import chain, criu_features, durable, erasure, proc, runc
 from guardian.host.cgroup import Cgroup
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import run
@@ -27,6 +28,8 @@ from guardian.model.errors import CannotSave, GuardianError
 from guardian.work import script
 from guardian.work.host import Budget, Host, Say
 from guardian.work.slots import Rank, Slots
+
+log = logging.getLogger("guardian.checkpoint")
 
 _SHARE_DOWN, _SHARE_BY_HAND = 0.25, 0.5
 """Of the time for the whole job: what is left after it is the dumps'."""
@@ -91,6 +94,10 @@ def _of_one(means: Means, item: Ahead) -> str:
     except (GuardianError, OSError) as error:
         _drop(item.checkpoint)
         return str(error)
+    except Exception as error:  # whatever it is, it must not cost the dump
+        log.exception("%s", item.container.name)
+        _drop(item.checkpoint)
+        return repr(error)
     return ""
 
 
@@ -132,20 +139,24 @@ def _step(item: Ahead, number: int, *, limit: float) -> None:
 
 def _end(process: subprocess.Popen[bytes], checkpoint: Checkpoint, cgroup: Cgroup, *, paused: bool) -> None:
     """End what works at a step, and thaw: a CRIU that is killed while it stops the processes leaves them frozen."""
-    for pid in runc.criu_of(checkpoint.folder):
+    found = runc.criu_of(checkpoint.folder)
+    for pid in found:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+    for pid in found:
+        proc.wait_for_exit(pid, limit=_END_LIMIT)
     try:
         process.wait(timeout=_END_LIMIT)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait()
     if not paused:
         cgroup.thaw()
 
 
 def _drop(checkpoint: Checkpoint) -> None:
     """Away with all steps; their logs stay."""
+    with contextlib.suppress(OSError):
+        (checkpoint.folder / chain.AHEAD).unlink()
     images = checkpoint.folder / "img"
     for folder in chain.folders(images):
         if folder != images:

@@ -68,7 +68,6 @@ def checkpoint(
     )
     slots = Slots(host.config.parallel or os.cpu_count() or 1)
     room = space.Room(host.config, host.ledger)
-    results: list[Result] = []
 
     def made(group: Group) -> _Group:
         order = [container_id for container_id in graph.freeze_order(group) if container_id in wanted]
@@ -82,20 +81,22 @@ def checkpoint(
             room,
         )
 
-    if groups:
-        with ThreadPoolExecutor(len(groups), thread_name_prefix="group") as pool:
-            ways = [made(group) for group in groups]
-            begun = [pool.submit(way.begin) for way in ways]
-            # All of them: what is written ahead must not take the room of a group that has not asked for its own yet.
-            wait(begun, timeout=_BEGIN_LIMIT)
+    return _run([made(group) for group in groups], say, given_up)
 
-            def one(way: _Group, beginning: Future[None]) -> list[Result]:
-                beginning.result()
-                return way.run(say, given_up)
 
-            for found in pool.map(one, ways, begun):
-                results += found
-    return results
+def _run(groups: Sequence[_Group], say: Say, given_up: GiveUp) -> list[Result]:
+    """All groups at once, after each has begun: what one writes ahead must not take the room that another asks for."""
+    if not groups:
+        return []
+    with ThreadPoolExecutor(len(groups), thread_name_prefix="group") as pool:
+        begun = [pool.submit(group.begin) for group in groups]
+        wait(begun, timeout=_BEGIN_LIMIT)
+
+        def one(group: _Group, beginning: Future[None]) -> list[Result]:
+            beginning.result()
+            return group.run(say, given_up)
+
+        return [result for results in pool.map(one, groups, begun) for result in results]
 
 
 @dataclasses.dataclass(frozen=True)
