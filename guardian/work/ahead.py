@@ -131,6 +131,8 @@ def _step(item: Ahead, number: int, *, limit: float) -> None:
         good = process.returncode == 0 and (work / "stats-dump").exists()
         if not good:
             _end(process, item.checkpoint, Cgroup(known.cgroup), paused=item.container.paused)
+    if not good and script.was_killed(work / "dump.log"):
+        raise CannotSave("CRIU was killed over it")
     if not good:
         raise CannotSave(script.why(work, f"runc has ended with {process.returncode}"))
     files = [str(path) for path in (*images.iterdir(), images)]

@@ -245,7 +245,8 @@ def test_criu_killed_in_the_middle(bench: Bench, moment: str) -> None:
     print(bench.site.machine.succeed("cat /run/struck"), said)
     assert f"web: {SAYS}: " in said
     assert "saved as web@" in said
-    assert not bench.site.machine.succeed(f"ls -d {bench.newest()}/img/p*re* || true").strip()
+    images = f"{bench.newest()}/img"
+    assert not bench.site.machine.succeed(f"ls -d {images}/pre-* {images}/parent || true").strip()
     _untouched(bench, before)
 
 
