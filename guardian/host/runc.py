@@ -267,14 +267,15 @@ def first_error(log: Path) -> str:
 
 def criu_of(checkpoint: Path) -> list[int]:
     """The CRIU processes that work on a checkpoint, also where their runc was killed: they go on without it."""
-    wanted = f"GUARDIAN_CHECKPOINT={checkpoint}".encode()
+    wanted, images = f"GUARDIAN_CHECKPOINT={checkpoint}".encode(), f"{checkpoint}/img".encode()
     found = []
-    for pid, _ in proc.command_lines():
+    for pid, words in proc.command_lines():
         seen = proc.stat(pid)
         if seen is None or seen.state in "ZX" or not seen.name.startswith("criu"):
             continue
         with contextlib.suppress(OSError):
-            if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            # CRIU 4.1 writes a title with its folder over its arguments, and over as much of its environment.
+            if images in b" ".join(words) or wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
                 found.append(pid)
     return found
 

@@ -141,7 +141,7 @@ def _step(item: Ahead, number: int, *, limit: float) -> None:
 
 def _end(process: subprocess.Popen[bytes], checkpoint: Checkpoint, cgroup: Cgroup, *, paused: bool) -> None:
     """End what works at a step, and thaw: a CRIU that is killed while it stops the processes leaves them frozen."""
-    found = runc.criu_of(checkpoint.folder)
+    found = {*runc.criu_of(checkpoint.folder), *runc.criu_below(process.pid)}
     for pid in found:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -156,3 +156,15 @@ def test_room_is_short(bench: Bench) -> None:
 def test_there_is_no_time_at_all(bench: Bench) -> None:
     assert "too little time" in bench.write(seconds=0.0)
     assert bench.left() == ["0"]
+
+
+def test_criu_is_found_by_its_title(bench: Bench) -> None:
+    """It writes one over its arguments and, in 4.1, over its environment."""
+    title = f"criu: pre-dump --rpc -t 1 -D {bench.checkpoint.folder}/img/pre-1"
+    with subprocess.Popen([title, "600"], executable=bench.criu, env={}) as process:
+        try:
+            found = runc.criu_of(bench.checkpoint.folder)
+            other = runc.criu_of(bench.checkpoint.folder.with_name("on"))
+        finally:
+            process.kill()
+    assert (found, other) == ([process.pid], [])
