@@ -14,6 +14,7 @@ from typing import Any
 from guardian import __version__
 from guardian.faces import table, worker_client
 from guardian.faces.asking import job
+from guardian.faces.command import pre_dump
 from guardian.faces.jobs import Call, Status
 from guardian.faces.worker_client import WorkerUnavailable
 from guardian.host import containerd, paths, systemd
@@ -82,6 +83,7 @@ def _parser(named: str) -> argparse.ArgumentParser:
     made = command("checkpoint", _checkpoint, "checkpoint containers (all guarded ones that run)")
     made.add_argument("containers", nargs="*", metavar="CONTAINER")
     made.add_argument("--leave-running", action="store_true", help="the same as snapshot")
+    pre_dump(made)
     made = command("restore", _restore, "restore containers (all that have a checkpoint and are down)")
     made.add_argument("containers", nargs="*", metavar="CONTAINER")
     made = command("release", _release, "end the hold of containers, without their checkpoint")
@@ -98,7 +100,8 @@ def _parser(named: str) -> argparse.ArgumentParser:
 
 def _checkpoint(options: argparse.Namespace) -> int:
     call = Call.SNAPSHOT if options.leave_running else Call.CHECKPOINT
-    return job(worker_client.request(call, tuple(options.containers)), options)
+    line = worker_client.request(call, tuple(options.containers), pre_dump=options.pre_dump)
+    return job(line, options)
 
 
 def _restore(options: argparse.Namespace) -> int:

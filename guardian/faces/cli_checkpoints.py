@@ -8,7 +8,7 @@ import json
 
 from guardian.faces import store, table, worker_client
 from guardian.faces.asking import job
-from guardian.faces.command import Command
+from guardian.faces.command import Command, pre_dump
 from guardian.faces.jobs import MOST_NOTE, Call, Status
 from guardian.work import checkpoints
 
@@ -20,6 +20,7 @@ def add(command: Command) -> None:
     )
     made.add_argument("containers", nargs="*", metavar="CONTAINER", help="guarded or not; all guarded ones")
     made.add_argument("--note", default="", help="a sentence to find it by")
+    pre_dump(made)
     made = command("checkpoints", _checkpoints, "the checkpoints that are there")
     made.add_argument("containers", nargs="*", metavar="CONTAINER")
     made = command("remove", _remove, "delete checkpoints; none that waits to be restored")
@@ -28,7 +29,10 @@ def add(command: Command) -> None:
 
 def _snapshot(options: argparse.Namespace) -> int:
     note = options.note[:MOST_NOTE]
-    return job(worker_client.request(Call.SNAPSHOT, tuple(options.containers), note=note), options)
+    line = worker_client.request(
+        Call.SNAPSHOT, tuple(options.containers), note=note, pre_dump=options.pre_dump
+    )
+    return job(line, options)
 
 
 def _remove(options: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 Protocol on /run/guardian/worker.sock, JSON a line:
     -> {"call": NAME, "containers": [NAME...], "start": BOOL, "force": BOOL, "note": TEXT, "plain": BOOL,
+        "pre_dump": NUMBER,
         "move": {"id": HEX, "host": TEXT, "limit": SECONDS, "addresses": [...]},
         "errand": {"host": TEXT, "options": {...}}}
     <- {"accepted": true}, {"say": TEXT}..., {"done": STATUS, "results": [...], "error": {"name":, "text":} | null}
@@ -22,7 +23,7 @@ import enum
 import re
 from typing import Any
 
-from guardian.model import json_text
+from guardian.model import json_text, steps
 from guardian.model.connections import address
 from guardian.model.errors import BadInput
 from guardian.model.outcome import Outcome, Result
@@ -89,6 +90,8 @@ class Request:
     note: str
     plain: bool
     move: Move = _NO_MOVE
+    pre_dump: int | None = None
+    """How often memory is written ahead; None where the labels say."""
     errand: Any = None
     """As it came; `errands.of` looks at it."""
 
@@ -109,11 +112,16 @@ def parse(text: str) -> Request:
             raise BadInput(
                 "the request does not parse", f"note must be a text of at most {MOST_NOTE} characters"
             )
+        pre_dump = data.get("pre_dump")
+        if pre_dump is not None and (type(pre_dump) is not int or not 0 <= pre_dump <= steps.MOST):
+            raise BadInput("the request does not parse", f"pre_dump must be 0 to {steps.MOST}")
         call = Call(data["call"])
         if flags.pop("leave_running") and call is Call.CHECKPOINT:
             call = Call.SNAPSHOT
         move = _move(data["move"]) if call is Call.DEPART else _NO_MOVE
-        return Request(call, tuple(names), note=note, move=move, errand=data.get("errand"), **flags)
+        return Request(
+            call, tuple(names), note=note, move=move, pre_dump=pre_dump, errand=data.get("errand"), **flags
+        )
     except (ValueError, KeyError, AttributeError, TypeError, OverflowError) as error:
         raise BadInput("the request does not parse", str(error)) from error
 

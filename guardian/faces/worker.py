@@ -237,6 +237,7 @@ class Worker:
                 budget=Budget(self._host.config.checkpoint_budget),
                 say=caller.say,
                 given_up=goes_on,
+                pre_dump=request.pre_dump,
             )
             pending.until_noticed(results)
         return results
@@ -263,6 +264,7 @@ class Worker:
                 say=caller.say,
                 given_up=goes_on,
                 note=request.note,
+                pre_dump=request.pre_dump,
             )
         for member in chosen:
             retention.tidy(self._host, member.container.id)
@@ -375,11 +377,8 @@ class Worker:
         """Never asks a dockerd whose process is gone: docker.socket would take the question and not answer."""
         if not docker_daemon.running_pid():
             raise EngineUnavailable("dockerd is not running", hint="systemctl start docker")
-        engine = Engine()
-        try:
+        with contextlib.closing(Engine()) as engine:
             return engine.containers(self._claims.claimed())
-        finally:
-            engine.close()
 
 
 def main() -> int:

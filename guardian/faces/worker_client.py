@@ -41,6 +41,7 @@ def request(
     start: bool = False,
     force: bool = False,
     note: str = "",
+    pre_dump: int | None = None,
     move: Move | None = None,
     errand: Mapping[str, Any] | None = None,
 ) -> bytes:
@@ -52,6 +53,8 @@ def request(
         "force": force,
         "note": note,
     }
+    if pre_dump is not None:
+        data["pre_dump"] = pre_dump
     if move is not None:
         data["move"] = dataclasses.asdict(move)
     if errand is not None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from guardian.host import tar_reader
 from guardian.host.tar_reader import BadArchive, Member, Readable
-from guardian.model import json_text
+from guardian.model import archive, json_text, steps
 from guardian.model.archive import (
     FOLDERS,
     IMAGE,
@@ -38,32 +38,55 @@ def unpack(
     Raises BadArchive or BadInput: what is in the folder then is of no use.
     """
     found: dict[str, Part] = {}
+    links: dict[str, str] = {}
     manifest: Manifest | None = None
     for member in tar_reader.members(stream, most=most):
         if manifest is not None:
             raise BadArchive("the archive goes on behind its manifest")
         if member.info.type == tarfile.DIRTYPE:
-            continue  # the folders that there may be are made beforehand
+            continue  # the folders that there may be are made here
+        if member.info.type == tarfile.SYMTYPE:
+            _note_link(member, links)
+            continue
         _check(member, found)
         if not found:
-            for name in FOLDERS:
-                if f"{name}/" == IMAGES:
-                    make_images(folder / name)
-                else:
-                    (folder / name).mkdir(mode=0o700)
+            _make_folders(folder, make_images)
         found[member.path] = _written(member, folder / member.path)
         if member.path == MANIFEST:
             manifest = Manifest.from_json(read_json(folder / MANIFEST))
     if manifest is None:
         raise BadArchive("the archive is cut off", "it has no manifest")
-    said = {part.name: part for part in manifest.members}
     del found[MANIFEST]
+    _compare(manifest, found, links)
+    return manifest
+
+
+def _make_folders(folder: Path, make_images: Callable[[Path], None]) -> None:
+    for name in FOLDERS:
+        if f"{name}/" == IMAGES:
+            make_images(folder / name)
+        else:
+            (folder / name).mkdir(mode=0o700)
+
+
+def _compare(manifest: Manifest, found: dict[str, Part], links: dict[str, str]) -> None:
+    """Raises BadArchive or BadInput where the manifest does not say what was there, or the links are others."""
+    said = {part.name: part for part in manifest.members}
     for name in sorted(said.keys() ^ found.keys()):
         raise BadArchive(f"the archive and its manifest do not agree about {name!r}")
     for name, part in said.items():
         if part != found[name]:
             raise BadArchive(f"{name!r} is not what it was", "length or SHA-256 differ from the manifest's")
-    return manifest
+    if archive.links(found) != links:
+        raise BadArchive("the links in the archive are not those of its images")
+
+
+def _note_link(member: Member, links: dict[str, str]) -> None:
+    """Remember a link, to be compared: none is ever made from what an archive says, and nothing is written over one."""
+    name = member.info.name
+    if member.info.pax_headers or name in links or len(links) >= steps.MOST:
+        raise BadArchive(f"{name!r:.100} is no ordinary file", "nothing else belongs into an archive")
+    links[name] = member.info.linkname
 
 
 def _check(member: Member, found: dict[str, Part]) -> None:
@@ -82,6 +105,8 @@ def _check(member: Member, found: dict[str, Part]) -> None:
 
 def _written(member: Member, path: Path) -> Part:
     digest = hashlib.sha256()
+    if steps.is_step(path.parent.name):
+        path.parent.mkdir(mode=0o700, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb", buffering=_CHUNK) as file:
         for data in member.chunks():

@@ -13,8 +13,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from guardian.host import chain
 from guardian.host.tree import BLOCK, END, Write
-from guardian.model.archive import IMAGE, MANIFEST, Manifest, Part, is_name
+from guardian.model import steps
+from guardian.model.archive import IMAGE, IMAGES, MANIFEST, Manifest, Part, is_name
 from guardian.model.errors import GuardianError
 
 _CHUNK = 1 << 20
@@ -37,6 +39,26 @@ class ArchiveWriter:
         """A folder: podman's tools look for one of the images."""
         info = tarfile.TarInfo(name)
         info.type, info.mode = tarfile.DIRTYPE, 0o700
+        self._write(info.tobuf(tarfile.GNU_FORMAT))
+
+    def images(self, folder: Path) -> None:
+        """CRIU's images, those of the steps that were written ahead as well; raises GuardianError for anything else."""
+        ahead = [part.name for part in chain.folders(folder)[1:]]
+        links = steps.links(len(ahead))
+        for name in ("", *(f"{name}/" for name in ahead)):
+            self.folder(IMAGES + name)
+        for name, entry in chain.entries(folder):
+            if entry.is_symlink() and os.readlink(entry.path) == links.get(name):
+                self._link(IMAGES + name, links[name])
+            elif is_name(IMAGES + name) and entry.is_file(follow_symlinks=False):
+                self.file(IMAGES + name, folder / name)
+            else:
+                raise GuardianError(f"{name!r:.100} is no image of CRIU's", "the images cannot be exported")
+
+    def _link(self, name: str, target: str) -> None:
+        """Of use to who unpacks the archive by hand: an import makes its own."""
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname, info.mode = tarfile.SYMTYPE, target, 0o777
         self._write(info.tobuf(tarfile.GNU_FORMAT))
 
     @contextlib.contextmanager

@@ -12,7 +12,7 @@ import re
 import time
 from pathlib import Path
 
-from guardian.host import durable, erasure, paths, spare
+from guardian.host import chain, durable, erasure, paths, spare
 from guardian.host.record import Record
 from guardian.model import json_text
 from guardian.model.errors import BadInput, StoreError
@@ -331,7 +331,7 @@ class Checkpoint:
     def image_size(self) -> int:
         """Bytes of the images."""
         try:
-            return sum(entry.stat().st_size for entry in os.scandir(self.folder / "img"))
+            return chain.size(self.folder / "img")
         except FileNotFoundError:
             return 0
 

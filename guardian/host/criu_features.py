@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from guardian.host import runc
 from guardian.host.command import CommandFailed, run
 from guardian.model import kernel_support
@@ -30,3 +32,13 @@ def has(feature: str) -> bool:
     """Whether a feature is there, or this CRIU has not heard of it; raises CommandFailed."""
     done = run([runc.criu(), "check", "--feature", feature], limit=_LIMIT, check=False)
     return done.status == 0 or kernel_support.is_unknown(done.output + done.errors)
+
+
+@functools.cache
+def tracks_memory() -> bool:
+    """Whether this kernel tells which pages have changed; asked once."""
+    try:
+        done = run([runc.criu(), "check", "--feature", "mem_dirty_track"], limit=_LIMIT, check=False)
+    except CommandFailed:
+        return False
+    return done.status == 0

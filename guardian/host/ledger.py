@@ -7,6 +7,8 @@ Layout of a checkpoint, STORE/CONTAINER-ID/CHECKPOINT-ID/:
     record.json     the container's facts, when and in which boot it was taken
     ledger/STATE    one file for each state reached; `verdict` holds "commit" or "void"
     img/            CRIU's images; work/, work-restore/: CRIU's logs
+    img/pre-N/      memory that was written ahead (model/steps.py), work/pre-N/: its logs
+    ahead           how many of these steps the dump builds upon
     dump.conf, script, tasks, proof, word.commit, word.void, mark: for runtime/commit.c
     connections.json                        its TCP connections
     held-files.json the files outside of it that its processes have open or mapped

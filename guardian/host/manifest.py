@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from guardian.host import durable
+from guardian.host import chain, durable
 from guardian.host.checkpoint import Checkpoint
 from guardian.model import json_text
 from guardian.model.errors import GuardianError, StoreError
@@ -60,8 +60,10 @@ def write(checkpoint: Checkpoint, stop: threading.Event) -> None:
                 "size": os.fstat(descriptor).st_size,
                 "sha256": _digest(descriptor, stop),
             }
-    durable.sync_folder(checkpoint.folder / "img")
-    durable.write(checkpoint.folder / _FILE, json.dumps({"format": FORMAT, "files": found}, indent=1) + "\n")
+    for folder in chain.folders(checkpoint.folder / "img"):
+        durable.sync_folder(folder)
+    made = {"format": FORMAT, "files": found, "links": chain.links(checkpoint.folder / "img")}
+    durable.write(checkpoint.folder / _FILE, json.dumps(made, indent=1) + "\n")
 
 
 def verify(checkpoint: Checkpoint, *, below: str = "") -> int:
@@ -69,7 +71,10 @@ def verify(checkpoint: Checkpoint, *, below: str = "") -> int:
 
     Returns their bytes; raises Damaged or StoreError.
     """
-    known = {name: item for name, item in _read(checkpoint).items() if name.startswith(below)}
+    files, links = _read(checkpoint)
+    if chain.links(checkpoint.folder / "img") != links:
+        raise Damaged("the links between its images have changed")
+    known = {name: item for name, item in files.items() if name.startswith(below)}
     there = {name for name in _names(checkpoint) if name.startswith(below)}
     for name in sorted(there - known.keys()):
         raise Damaged(f"{name} was added", "the manifest does not have it")
@@ -87,21 +92,24 @@ def verify(checkpoint: Checkpoint, *, below: str = "") -> int:
     return total
 
 
-def _read(checkpoint: Checkpoint) -> Mapping[str, tuple[int, str]]:
+def _read(checkpoint: Checkpoint) -> tuple[Mapping[str, tuple[int, str]], Mapping[str, str]]:
+    """Length and SHA-256 of each file, and where each link leads."""
     try:
         data = json_text.loads((checkpoint.folder / _FILE).read_text())
         if data["format"] != FORMAT:
             raise StoreError(f"the manifest has format {data['format']}", "this guardian does not know it")
-        return {str(name): (int(item["size"]), str(item["sha256"])) for name, item in data["files"].items()}
+        files = {str(name): (int(item["size"]), str(item["sha256"])) for name, item in data["files"].items()}
+        links = {str(name): str(target) for name, target in data.get("links", {}).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise Damaged("the manifest cannot be read", str(error)) from error
+    return files, links
 
 
 def _names(checkpoint: Checkpoint) -> Iterator[str]:
     """The files that a manifest has, relative to the checkpoint's folder."""
-    for entry in sorted(os.scandir(checkpoint.folder / "img"), key=lambda entry: entry.name):
+    for name, entry in chain.entries(checkpoint.folder / "img"):
         if entry.is_file(follow_symlinks=False):
-            yield f"{IMAGES}{entry.name}"
+            yield f"{IMAGES}{name}"
     for name in _BESIDE:
         if (checkpoint.folder / name).is_file():
             yield name

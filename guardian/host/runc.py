@@ -12,10 +12,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from guardian.host import containerd, durable, paths, proc
+from guardian.host import chain, containerd, durable, paths, proc
 from guardian.host.cgroup import Cgroup
 from guardian.host.command import CommandFailed, run
-from guardian.model import json_text
+from guardian.model import json_text, steps
 
 USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MOST_PID = 1 << 22
@@ -189,31 +189,51 @@ def network_lock_skip() -> bool:
 def start_dump(
     known: RuncContainer, container_id: str, checkpoint: Path, log: Path, *, leave_running: bool
 ) -> subprocess.Popen[bytes]:
-    """Start `runc checkpoint`; the caller waits for it. Its own output goes to `log`."""
+    """Start `runc checkpoint`, upon what was written ahead; the caller waits for it. Its own output goes to `log`."""
+    ahead = chain.noted(checkpoint)
+    options = [
+        *dump_flags(),
+        *(["--leave-running"] if leave_running else []),
+        *(["--parent-path", steps.name(ahead)] if ahead else []),
+        *("--image-path", str(checkpoint / "img"), "--work-path", str(checkpoint / "work")),
+    ]
+    configuration = {"CRIU_CONFIG_FILE": str(checkpoint / "dump.conf")}
+    return _start_checkpoint(known, container_id, checkpoint, log, options, configuration)
+
+
+def start_pre_dump(
+    known: RuncContainer, container_id: str, checkpoint: Path, number: int
+) -> subprocess.Popen[bytes]:
+    """Start `runc checkpoint --pre-dump` of a step whose folders are there; the caller waits for it.
+
+    CRIU calls no action scripts over it, locks nothing and looks at no socket (criu/cr-dump.c, cr_pre_dump_tasks).
+    """
+    work, parent = checkpoint / "work" / steps.name(number), steps.parent_of(number)
+    options = [
+        "--pre-dump",
+        *(["--parent-path", parent] if parent else []),
+        *("--image-path", str(checkpoint / "img" / steps.name(number)), "--work-path", str(work)),
+    ]
+    return _start_checkpoint(known, container_id, checkpoint, work / "runc.log", options, {})
+
+
+def _start_checkpoint(
+    known: RuncContainer,
+    container_id: str,
+    checkpoint: Path,
+    log: Path,
+    options: list[str],
+    configuration: dict[str, str],
+) -> subprocess.Popen[bytes]:
+    argv = [binary(), "--root", str(known.root), "checkpoint", *options, container_id]
+    environment = {"PATH": USUAL_PATH, **configuration, "GUARDIAN_CHECKPOINT": str(checkpoint)}
     with open(log, "wb", opener=durable.owner_only) as output:
         return subprocess.Popen(
-            [
-                binary(),
-                "--root",
-                str(known.root),
-                "checkpoint",
-                *dump_flags(),
-                *(["--leave-running"] if leave_running else []),
-                "--image-path",
-                str(checkpoint / "img"),
-                "--work-path",
-                str(checkpoint / "work"),
-                container_id,
-            ],
+            argv,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={
-                **os.environ,
-                "PATH": USUAL_PATH,
-                "CRIU_CONFIG_FILE": str(checkpoint / "dump.conf"),
-                "GUARDIAN_CHECKPOINT": str(checkpoint),
-            },
+            env={**os.environ, **environment},
             start_new_session=True,
             umask=0o077,  # CRIU makes its images readable for all
         )
@@ -244,14 +264,15 @@ def first_error(log: Path) -> str:
 
 def criu_of(checkpoint: Path) -> list[int]:
     """The CRIU processes that work on a checkpoint, also where their runc was killed: they go on without it."""
-    wanted = f"GUARDIAN_CHECKPOINT={checkpoint}".encode()
+    wanted, images = f"GUARDIAN_CHECKPOINT={checkpoint}".encode(), f"{checkpoint}/img".encode()
     found = []
-    for pid, _ in proc.command_lines():
+    for pid, words in proc.command_lines():
         seen = proc.stat(pid)
         if seen is None or seen.state in "ZX" or not seen.name.startswith("criu"):
             continue
         with contextlib.suppress(OSError):
-            if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            # CRIU 4.1 writes a title with its folder over its arguments, and over as much of its environment.
+            if images in b" ".join(words) or wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
                 found.append(pid)
     return found
 

@@ -75,6 +75,16 @@ class Room:
             self._promised += expected
             return expected
 
+    def take_more(self, size: int) -> bool:
+        """Promise room that is not needed for a save; returns whether there was as much."""
+        with self._lock:
+            try:
+                self._check(size)
+            except StoreError:
+                return False
+            self._promised += size
+            return True
+
     def _check(self, expected: int) -> None:
         config, store = self._config, self._ledger.store
         try:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from guardian.model import steps
 from guardian.model.container import Mount, is_container_id
 from guardian.model.errors import BadInput
 from guardian.model.wording import quoted
@@ -39,7 +40,15 @@ MOST_SECONDS = 253402300800.0
 """When the year 10000 begins."""
 MOST_NAME = 100
 """What the oldest tar header holds."""
-_NAME = re.compile(r"(?:checkpoint/|guardian/|guardian/volumes/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_NAME = re.compile(
+    rf"(?:checkpoint/(?:{steps.FOLDER}/)?|guardian/|guardian/volumes/)?[A-Za-z0-9_][A-Za-z0-9_.-]*"
+)
+_STEP = re.compile(rf"{IMAGES}pre-([1-{steps.MOST}])/")
+_LINKS_OR_STEPS = frozenset(
+    IMAGES + item
+    for number in range(1, steps.MOST + 1)
+    for item in (steps.name(number), *steps.links(number))
+)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CHECKPOINT = re.compile(r"[0-9]{8}T[0-9]{6,9}-[0-9a-f]{6}")
 _VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
@@ -48,7 +57,20 @@ _VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
 def is_name(name: str) -> bool:
     """Whether a member may be called so: no path that leads anywhere, whatever unpacks it."""
     short = len(name) <= MOST_NAME and ".." not in name
-    return short and name not in FOLDERS and _NAME.fullmatch(name) is not None
+    return short and name not in FOLDERS and name not in _LINKS_OR_STEPS and _NAME.fullmatch(name) is not None
+
+
+def is_image(name: str) -> bool:
+    """Whether a member is an image of the last step: a move has no others."""
+    return is_name(name) and name.startswith(IMAGES) and name.count("/") == 1
+
+
+def links(names: Iterable[str]) -> Mapping[str, str]:
+    """The links that belong to members of these names, and where each leads; raises BadInput for steps with a gap."""
+    found = {int(step[1]) for name in names if (step := _STEP.match(name))}
+    if found != set(range(1, len(found) + 1)):
+        raise BadInput("the images of a step are missing")
+    return {IMAGES + link: target for link, target in steps.links(len(found)).items()}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -217,7 +217,7 @@ class _Arriving:
 
     def _file(self, said: Mapping[str, Any]) -> Path:
         guest, name = self._guest(said), str(said.get("name"))
-        if not archive.is_name(name) or not (name.startswith(archive.IMAGES) or name in _STREAMED):
+        if not archive.is_image(name) and name not in _STREAMED:
             raise BadInput("the other host sends a file of no such name", repr(name)[:100])
         path = guest.arrival.folder / name
         if name.startswith(archive.IMAGES) and not path.parent.exists():

@@ -7,11 +7,11 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TypeVar
 
-from guardian.host import runc, space
+from guardian.host import chain, runc, space
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import CommandFailed, run
 from guardian.model.container import Container
@@ -22,7 +22,7 @@ from guardian.model.outcome import Outcome, Result
 from guardian.model.savable import refusals
 from guardian.model.states import Purpose
 from guardian.model.worth import worth
-from guardian.work import hooks
+from guardian.work import ahead, hooks
 from guardian.work.barrier import Barrier
 from guardian.work.departure import Departure
 from guardian.work.hooks import Event
@@ -31,6 +31,9 @@ from guardian.work.member import MemberCheckpoint
 from guardian.work.slots import Slots
 
 log = logging.getLogger("guardian.checkpoint")
+
+_BEGIN_LIMIT = 10.0
+"""Seconds that a group waits at most for the others to begin."""
 
 _Answer = TypeVar("_Answer")
 
@@ -50,9 +53,11 @@ def checkpoint(
     given_up: GiveUp,
     note: str = "",
     departure: Departure | None = None,
+    pre_dump: int | None = None,
 ) -> list[Result]:
     """Checkpoint the chosen containers, group by group and all groups at once; returns one result for each.
 
+    `pre_dump`: how often memory is written ahead, where it is not as the labels say.
     Those of a `departure` are one group, all or nothing, and given to another host where it takes them.
     """
     wanted = {member.container.id: member for member in chosen}
@@ -64,25 +69,35 @@ def checkpoint(
     )
     slots = Slots(host.config.parallel or os.cpu_count() or 1)
     room = space.Room(host.config, host.ledger)
-    results: list[Result] = []
 
-    def one(group: Group) -> list[Result]:
+    def made(group: Group) -> _Group:
         order = [container_id for container_id in graph.freeze_order(group) if container_id in wanted]
         return _Group(
             host,
             [wanted[item] for item in order],
             group,
             slots,
-            _Kind(purpose, by_person, note, departure),
+            _Kind(purpose, by_person, note, departure, pre_dump),
             budget,
             room,
-        ).run(say, given_up)
+        )
 
-    if groups:
-        with ThreadPoolExecutor(len(groups), thread_name_prefix="group") as pool:
-            for found in pool.map(one, groups):
-                results += found
-    return results
+    return _run([made(group) for group in groups], say, given_up)
+
+
+def _run(groups: Sequence[_Group], say: Say, given_up: GiveUp) -> list[Result]:
+    """All groups at once, after each has begun: what one writes ahead must not take the room that another asks for."""
+    if not groups:
+        return []
+    with ThreadPoolExecutor(len(groups), thread_name_prefix="group") as pool:
+        begun = [pool.submit(group.begin) for group in groups]
+        wait(begun, timeout=_BEGIN_LIMIT)
+
+        def one(group: _Group, beginning: Future[None]) -> list[Result]:
+            beginning.result()
+            return group.run(say, given_up)
+
+        return [result for results in pool.map(one, groups, begun) for result in results]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +108,7 @@ class _Kind:
     by_person: bool
     note: str
     departure: Departure | None
+    pre_dump: int | None
 
 
 class _Group:
@@ -116,10 +132,14 @@ class _Group:
         self._budget = budget
         self._room = room
         self._reasons: dict[str, str] = {}
+        self._dumps: list[MemberCheckpoint] = []
+        self._sizes: dict[MemberCheckpoint, int] = {}
 
     def run(self, say: Say, given_up: GiveUp) -> list[Result]:
-        """Take the group through all steps."""
-        dumps = self._begin()
+        """Take the group through all steps after `begin`."""
+        dumps = self._dumps
+        # Before the hooks: whom they have hold still need not wait for it.
+        self._write_ahead(dumps, say)
         ready = self._ask([dump for dump in dumps if not dump.failed])
         if self._all_or_nothing and len(ready) < len(self._members):
             for dump in ready:
@@ -152,6 +172,27 @@ class _Group:
             results.append(result)
         self._tell(dumps, results)
         return results
+
+    def _write_ahead(self, dumps: Sequence[MemberCheckpoint], say: Say) -> None:
+        """Write memory while its container still runs, where its label asks for it; never for a move."""
+        lost = self._all_or_nothing and len(dumps) < len(self._members)
+        if lost or self._kind.departure is not None:
+            return
+        means = ahead.Means(
+            self._host, self._budget, self._slots, self._room, hurried=not self._kind.by_person
+        )
+        asked = self._kind.pre_dump
+        counts = {
+            member.container.id: member.policy.pre_dump if asked is None else asked
+            for member in self._members
+        }
+        wanted = [
+            ahead.Ahead(
+                dump.container, dump.checkpoint, counts[dump.container.id], self._sizes[dump], dump.rank
+            )
+            for dump in dumps
+        ]
+        ahead.write_ahead(means, wanted, say)
 
     def _ask(self, dumps: Sequence[MemberCheckpoint]) -> list[MemberCheckpoint]:
         """Those that no hook forbids, each asked at the same time."""
@@ -188,8 +229,9 @@ class _Group:
             return f"{result.name}: saved as {result.name}@{number}, frozen for {result.seconds:.2f} s"
         return line(result)
 
-    def _begin(self) -> list[MemberCheckpoint]:
-        dumps = []
+    def begin(self) -> None:
+        """Promise each member its room and write its record, with nothing touched."""
+        dumps = self._dumps
         for member in self._members:
             container = member.container
             try:
@@ -211,9 +253,9 @@ class _Group:
                     )
                 )
                 dumps[-1].rank = worth(member, size)
+                self._sizes[dumps[-1]] = size
             except GuardianError as error:
                 self._reasons[container.id] = str(error)
-        return dumps
 
     def _writable(self, dumps: Sequence[MemberCheckpoint]) -> set[str]:
         """Folders whose file systems the members write to: volumes, bind mounts, writable layers."""
@@ -314,8 +356,10 @@ def _keep(checkpoint: Checkpoint, result: Result) -> None:
         log.error("%s: the result cannot be written: %s", result.name, error)
 
 
-def goes_on(member: Member, reason: str, _checkpoint: Checkpoint | None) -> Result:
+def goes_on(member: Member, reason: str, made: Checkpoint | None) -> Result:
     """A container that could not be saved and goes on as before."""
+    if made is not None and chain.noted(made.folder):
+        reason += "; its memory had been written ahead, --pre-dump 0 does without"
     return Result(member.container.id, member.container.name, Outcome.FAILED, reason, 0.0, "")
 
 

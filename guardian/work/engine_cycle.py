@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Collection, Iterator, Sequence
 
-from guardian.host import docker_daemon, facts, fence, gate, paths, proc, runc, systemd
+from guardian.host import chain, docker_daemon, facts, fence, gate, paths, proc, runc, systemd
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine, seconds
 from guardian.host.docker_placeholders import Placeholders
@@ -197,6 +197,7 @@ def _checkpoint(
 ) -> list[Result]:
     """Checkpoint them; once more those over whose dump somebody was killed: nothing is wrong with them.
 
+    And those whose memory was written ahead, which may be what is wrong: without that.
     What was killed because it hung would hang again, and cost the others their time.
     """
     again: list[Member] = []
@@ -206,12 +207,15 @@ def _checkpoint(
 
     def once_more(member: Member, reason: str, made: Checkpoint | None) -> Result:
         hung = reason.startswith(script.TOO_LONG)
-        if made is None or hung or not script.was_killed(made.folder / "work" / "dump.log", reason):
+        if made is None or hung:
+            return stopped(member, reason, made)
+        killed = script.was_killed(made.folder / "work" / "dump.log", reason)
+        if not killed and not chain.noted(made.folder):
             return stopped(member, reason, made)
         again.append(member)
         return goes_on(member, reason, made)
 
-    def save(chosen: Sequence[Member], given_up: GiveUp) -> list[Result]:
+    def save(chosen: Sequence[Member], given_up: GiveUp, pre_dump: int | None = None) -> list[Result]:
         return checkpoint(
             host,
             graph,
@@ -221,13 +225,15 @@ def _checkpoint(
             budget=budget,
             say=say,
             given_up=given_up,
+            pre_dump=pre_dump,
         )
 
     results = save(members, once_more)
     if again:
         say(f"once more: {', '.join(member.container.name for member in again)}")
         late = {member.container.id for member in again}
-        results = [item for item in results if item.container_id not in late] + save(again, stopped)
+        results = [item for item in results if item.container_id not in late]
+        results += save(again, stopped, pre_dump=0)
     return results
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import os
-import stat
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,7 +64,7 @@ def export(checkpoint: Checkpoint, wanted: Wanted, write: Write) -> Manifest:
         out = ArchiveWriter(write)
         _metadata(out, checkpoint, record, inspection)
         out.json(archive.VOLUME_FACTS, {item.name: engine.volume(item.name) for item in manifest.volumes})
-        _images(out, checkpoint)
+        out.images(checkpoint.folder / "img")
         _layer(out, checkpoint)
         for volume in {item.name: item for item in manifest.volumes if item.included}.values():
             _volume(out, record, volume)
@@ -107,15 +105,6 @@ def _metadata(
     for member, name in _BESIDE:
         if (checkpoint.folder / name).exists():
             out.file(member, checkpoint.folder / name)
-
-
-def _images(out: ArchiveWriter, checkpoint: Checkpoint) -> None:
-    folder = checkpoint.folder / "img"
-    out.folder(archive.IMAGES)
-    for name in sorted(os.listdir(folder)):
-        if not archive.is_name(archive.IMAGES + name) or not stat.S_ISREG(os.lstat(folder / name).st_mode):
-            raise GuardianError(f"{name!r:.100} is no image of CRIU's", "the images cannot be exported")
-        out.file(archive.IMAGES + name, folder / name)
 
 
 def _layer(out: ArchiveWriter, checkpoint: Checkpoint) -> None:

@@ -38,11 +38,16 @@ class Budget:
     """The time a whole job may take, in seconds from now on."""
 
     def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
         self._end = time.monotonic() + seconds
 
     def left(self, *, at_most: float) -> float:
         """Seconds left, at most `at_most`, never negative."""
         return max(0.0, min(at_most, self._end - time.monotonic()))
+
+    def left_of_share(self, share: float) -> float:
+        """Seconds left of the first part of it, the `share` of the whole; what comes later has the rest."""
+        return max(0.0, self._end - self._seconds * (1 - share) - time.monotonic())
 
 
 class Claims:

@@ -8,18 +8,18 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from guardian.host import docker_daemon, proc, runc, space, traits
+from guardian.host import chain, criu_features, docker_daemon, proc, runc, space, traits
 from guardian.host.cgroup import Cgroup
 from guardian.host.ledger import Ledger
 from guardian.model import json_text
 from guardian.model.container import Container
 from guardian.model.errors import GuardianError
 from guardian.model.graph import Member
-from guardian.model.labels import Mode
+from guardian.model.labels import PRE_DUMP, Mode
 from guardian.model.plan import Forecast, resume_tree, save_order, speed, together
 from guardian.model.savable import refusals
 from guardian.model.traits import Obstacle, Traits, obstacles, of_refusal
-from guardian.work import choice, guarded, peers
+from guardian.work import ahead, choice, guarded, peers
 from guardian.work.host import Host
 
 _MOST_HISTORY = 200
@@ -142,6 +142,12 @@ def _own_notes(
     chosen = _chosen(member)
     if chosen.mode is not Mode.CHECKPOINT:
         yield Obstacle(f"will not be saved: {chosen.why}", "take that back if it is not meant", forbids=False)
+    if member.policy.pre_dump and not criu_features.tracks_memory():
+        yield Obstacle(
+            f"{PRE_DUMP}: {ahead.NO_TRACKING}",
+            "it is saved without; another kernel has it, Debian's for one",
+            forbids=False,
+        )
     for problem in (*member.policy.problems, *found.graph.problems(member.container.id)):
         yield Obstacle(problem, "correct the label", forbids=False)
 
@@ -173,7 +179,8 @@ def _history(ledger: Ledger) -> Iterator[tuple[int, float]]:
     for checkpoint in sorted(ledger.all(), key=lambda item: item.id)[-_MOST_HISTORY:]:
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             times = json_text.loads((checkpoint.folder / "times.json").read_text())
-            if times["frozen"] and times["dumped"]:
+            # Written ahead, most of it did not have to be written in that time.
+            if times["frozen"] and times["dumped"] and not chain.noted(checkpoint.folder):
                 yield checkpoint.image_size(), max(times["durable"], times["dumped"]) - times["frozen"]
 
 

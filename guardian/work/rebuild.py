@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from guardian.host import docker_arrivals, durable, proc
+from guardian.host import chain, docker_arrivals, durable, proc
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import run
 from guardian.host.docker_arrivals import Arrivals
@@ -101,13 +101,16 @@ def take_images(found: Checkpoint, arrival: Arrival) -> None:
     images = found.folder / "img"
     for name in sorted(os.listdir(arrival.folder / archive.IMAGES)):
         os.rename(arrival.folder / archive.IMAGES / name, images / name)
+    chain.make_links(images)
     _rename_cgroup(images / "cgroup.img", arrival.container.id, found.container_id)
 
 
 def sync(found: Checkpoint) -> None:
     """Have a checkpoint's images and what lies beside them on the disk."""
     images = found.folder / "img"
-    files = [str(path) for path in (*images.iterdir(), images, found.folder / "proof", found.folder)]
+    parts = chain.folders(images)
+    beside = (*parts, found.folder / "proof", found.folder)
+    files = [str(path) for path in (*(file for part in parts for file in part.iterdir()), *beside)]
     for start in range(0, len(files), _PORTION):
         run(["sync", *files[start : start + _PORTION]], limit=_SYNC_LIMIT)
     found.mark(State.DURABLE)

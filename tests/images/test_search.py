@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from guardian.host import chain
 from guardian.host.images import scanning
 from guardian.host.images.folder import Folder
 from guardian.host.images.search import Hit, Pattern, Search
+from guardian.model import steps
 from guardian.model.errors import BadInput
 from tests.unit.image_builder import LAZY, PAGE, PARENT, Entry, ImageBuilder, Vma
 
@@ -222,6 +224,26 @@ def contents(draw: st.DrawFn) -> bytes:
     head, tail = b"".join(draw(pieces)), b"".join(draw(pieces))
     middle = draw(st.sampled_from([b"\0", b"a", b"x", b"\n"]))
     return (head[:2000].ljust(PAGE - len(tail[:2000]), middle) + tail[:2000])[:PAGE]
+
+
+def test_steps_that_were_written_ahead(tmp_path: Path) -> None:
+    """As guardian has them: inside the folder of the last step."""
+    mappings, images = [Vma(BASE, BASE + 3 * PAGE)], tmp_path / "img"
+    last = ImageBuilder(images)
+    for number, entries in (
+        (1, [Entry(BASE, page(NEEDLE, at=1)), Entry(BASE + PAGE, page(NEEDLE, at=2))]),
+        (2, [Entry(BASE, count=1, flags=PARENT), Entry(BASE + PAGE, page(NEEDLE, at=3))]),
+    ):
+        step = ImageBuilder(images / steps.name(number))
+        step.process(1, mappings, entries)
+        step.finish()
+    last.process(1, mappings, [Entry(BASE, count=2, flags=PARENT), Entry(BASE + 2 * PAGE, page())])
+    last.finish()
+    chain.make_links(images)
+    assert addresses(images, NEEDLE) == [(1, BASE + 1), (1, BASE + PAGE + 3)]
+    sizes = Folder(images).sizes()
+    assert sum(size for name, size in sizes.items() if "pages-" in name) == 4 * PAGE
+    assert sizes["pre-2/pages-1.img"] == PAGE
 
 
 states = st.sampled_from(["here", "here", "here", "parent", "absent", "lazy", "unmapped"])

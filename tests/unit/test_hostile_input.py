@@ -107,6 +107,18 @@ def test_a_result_with_a_number_that_is_none() -> None:
         jobs.parse(json.dumps({"call": "depart", "containers": ["a"], "move": move}))
 
 
+@pytest.mark.parametrize("number", ["-1", "4", "1.0", "true", '"1"', "[1]", "1e3", str(1 << 70)])
+def test_a_number_of_steps_that_is_none(number: str) -> None:
+    with pytest.raises(BadInput):
+        jobs.parse(f'{{"call": "checkpoint", "pre_dump": {number}}}')
+
+
+@pytest.mark.parametrize("number", [None, 0, 3])
+def test_a_number_of_steps(number: int | None) -> None:
+    line = worker_client.request(jobs.Call.SNAPSHOT, ("web",), pre_dump=number)
+    assert jobs.parse(line.decode()).pre_dump == number
+
+
 @pytest.mark.parametrize(
     "said",
     [

@@ -16,6 +16,7 @@ from guardian.model.labels import (
     MODE,
     MOST_DEPENDENCIES,
     PRE_CHECKPOINT,
+    PRE_DUMP,
     PRIORITY,
     STALE,
     Condition,
@@ -201,6 +202,21 @@ def test_a_priority_that_is_none_is_said(value: str) -> None:
     policy = parse({PRIORITY: value}, {}, trust_image_labels=False)
     assert policy.priority == 0
     assert PRIORITY in policy.problems[0]
+
+
+@pytest.mark.parametrize(("value", "number"), [("0", 0), (" 2 ", 2), ("3", 3)])
+def test_pre_dump(value: str, number: int) -> None:
+    policy = parse({PRE_DUMP: value}, {}, trust_image_labels=False)
+    assert (policy.pre_dump, policy.problems) == (number, ())
+    assert parse({PRE_DUMP: value}, {PRE_DUMP: value}, trust_image_labels=False).pre_dump == 0
+
+
+@pytest.mark.parametrize("value", ["", "-1", "4", "1.5", "yes", "\u0663", "03", "99999999"])
+def test_a_pre_dump_that_is_none_is_said(value: str) -> None:
+    policy = parse({PRE_DUMP: value}, {}, trust_image_labels=False)
+    assert policy.pre_dump == 0
+    assert f"label {PRE_DUMP}: " in policy.problems[0]
+    assert "0 is used; allowed are 0 to 3" in policy.problems[0]
 
 
 @pytest.mark.parametrize(

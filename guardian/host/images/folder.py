@@ -17,6 +17,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from pycriu.images import magic, pb
 
+from guardian.host import chain
 from guardian.model.errors import BadInput
 
 MOST_READ = 512 << 20
@@ -72,6 +73,14 @@ class Folder:
         """The files in it."""
         try:
             return sorted(os.listdir(self.path))
+        except OSError as error:
+            raise BadImage("the images cannot be read", str(error)) from error
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file, those of the steps that were written ahead as well."""
+        try:
+            found = dict(chain.entries(self.path))
+            return {name: entry.stat(follow_symlinks=False).st_size for name, entry in found.items()}
         except OSError as error:
             raise BadImage("the images cannot be read", str(error)) from error
 

@@ -30,19 +30,20 @@ def inspect(folder: Folder) -> Inspection:
     """Everything that the images of a dump say; raises BadImage for the first thing that is wrong."""
     inventory = folder.one("inventory.img", "INVENTORY", pb.inventory_entry)
     names = _names(folder)
+    sizes = folder.sizes()
     reader = _Processes(folder)
     open_files = reader.open_files
     return Inspection(
         hostname=names[0],
         criu=f"images version {inventory.img_version}",
-        size=sum((folder.path / name).lstat().st_size for name in folder.names()),
+        size=sum(sizes.values()),
         processes=tuple(reader.all()),
         sockets=tuple(sorted(open_files.sockets(), key=lambda item: item.key)),
         pipes=tuple(files.pipes(folder)),
         mounts=tuple(files.mounts(folder)),
         locks=tuple(files.locks(folder)),
         domainname=names[1],
-        pages=sum((folder.path / name).lstat().st_size for name in folder.names() if _PAGES.fullmatch(name)),
+        pages=sum(size for name, size in sizes.items() if _PAGES.fullmatch(name.rpartition("/")[2])),
     )
 
 
