@@ -274,6 +274,7 @@ def test_one_that_hangs_is_ended(bench: Bench) -> None:
 _BREAK = f"""#!/bin/sh
 [ "$1" = pre-checkpoint ] || exit 0
 for step in {STORE}/$GUARDIAN_ID/*/img/pre-2; do mv "$step" "$step.away" && touch /run/broken; done
+exit 0
 """
 
 
