@@ -29,9 +29,16 @@ def processes() -> list[int]:
         if entry.isdigit():
             seen = proc.stat(int(entry))
             # Those of containers (dind) are in namespaces of their own.
-            if seen is not None and seen.name == _NAME and proc.inode(f"/proc/{entry}/ns/pid") == own:
+            if seen is not None and seen.name == _NAME and _namespace(entry, own) == own:
                 found.append(int(entry))
     return found
+
+
+def _namespace(pid: str, otherwise: int) -> int:
+    try:
+        return proc.inode(f"/proc/{pid}/ns/pid")
+    except OSError:  # only root may look
+        return otherwise
 
 
 def _path_of(pid: int) -> str | None:

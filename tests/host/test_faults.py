@@ -35,9 +35,7 @@ def bench(package: Path) -> Iterator[Bench]:
         Cell("held", "criu", "restart"),  # a second dump did not know the peer that was down by then
         Cell("ticketed", "full", "command"),  # a folder for CRIU, and no room for a log in it; no result
         Cell("verdict", "full", "command"),  # images of namespaces cut short, and CRIU content with them
-        Cell("proven", "containerd", "command"),  # it ran, and dockerd had been told that it did not
         Cell("restoring", "read-only", "command"),  # the facts of a cold start were those of before
-        Cell("dumped", "read-only", "restart"),  # neither saved nor written down: it stayed down
     ],
     ids=str,
 )
