@@ -298,13 +298,12 @@ class Checkpoint:
         place = self.folder / "result.json"
         try:
             durable.write(place, text)
-            (paths.RESULTS / self.id).unlink(missing_ok=True)
         except OSError as error:
-            if error.errno in spare.FULL and self._result_in_spare(text):
-                return
-            durable.private_folder(paths.RESULTS)
-            durable.write(paths.RESULTS / self.id, text)
-            raise
+            if error.errno not in spare.FULL or not self._result_in_spare(text):
+                durable.private_folder(paths.RESULTS)
+                durable.write(paths.RESULTS / self.id, text)
+                raise
+        (paths.RESULTS / self.id).unlink(missing_ok=True)
 
     def _result_in_spare(self, text: str) -> bool:
         try:

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import math
 
 from guardian.host import durable, gate, paths
 from guardian.model import json_text
@@ -32,6 +33,7 @@ def note(container: Container, reason: str) -> None:
     try:
         durable.private_folder(paths.UNSAVED)
         durable.write(paths.UNSAVED / container.id, text)
+        durable.sync_folder(paths.UNSAVED.parent)
     except OSError:
         durable.private_folder(paths.UNSAVED_RUN)
         durable.write(paths.UNSAVED_RUN / container.id, text)
@@ -48,10 +50,14 @@ def noted() -> dict[str, Unsaved]:
     return found
 
 
-def forget(container_id: str) -> None:
-    """It is known what became of it."""
+def forget(container_id: str, *, before: float = math.inf) -> None:
+    """It is known what became of it; only what was written down `before` (wall-clock seconds), if that is given."""
     for folder in (paths.UNSAVED_RUN, paths.UNSAVED):
+        place = folder / container_id
         try:
-            (folder / container_id).unlink(missing_ok=True)
-        except OSError as error:  # on a read-only disk also where there is none
+            if place.stat().st_mtime < before:
+                place.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
             log.warning("%s: %s", container_id[:12], error)

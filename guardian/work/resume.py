@@ -13,7 +13,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from guardian.host import (
-    asking,
     connections,
     criu_config,
     docker_daemon,
@@ -23,6 +22,7 @@ from guardian.host import (
     mounts,
     proc,
     runc,
+    who_asks,
 )
 from guardian.host.cgroup import Cgroup
 from guardian.host.checkpoint import Checkpoint
@@ -279,8 +279,7 @@ class Resume:
             addresses_kept=addresses_kept,
         )
         configuration = criu_config.restore(skip_lock=runc.network_lock_skip(), close_connections=close)
-        folder = gate.restore_folder(self.container.id)
-        gate.put(folder / "restore.conf", configuration)
+        gate.put(gate.restore_folder(self.container.id) / "restore.conf", configuration)
         return said
 
     def _refusal(self) -> str:
@@ -306,7 +305,7 @@ class Resume:
             if not self._error:
                 with contextlib.closing(Engine()) as engine:
                     engine.start(
-                        self.container.id, limit=self._limit(), ahead=lambda: asking.note(self.container.id)
+                        self.container.id, limit=self._limit(), ahead=lambda: who_asks.note(self.container.id)
                     )
                     self._wait_for_proof(engine)
         except EngineUnavailable as error:

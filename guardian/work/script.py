@@ -13,8 +13,6 @@ from guardian.model.errors import CannotSave
 
 TOO_LONG = "the dump took longer than"
 """How the reason begins where a dump was ended because it hangs: it would hang again."""
-
-
 _FAILED = "the dump failed"
 """Where neither CRIU nor runc says why."""
 

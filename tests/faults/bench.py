@@ -138,6 +138,17 @@ class Bench:
             time.sleep(0.05)
 
 
+@contextlib.contextmanager
+def opened(suite: str, package: Path) -> Iterator[Bench]:
+    """Three containers with clients on a host of their own, whose store is a file system of its own."""
+    with FaultHost(suite) as host:
+        bench = Bench(host, package)
+        try:
+            yield bench
+        finally:
+            bench.close()
+
+
 class Watch:
     """Looks at the volumes all the time: no memory may go back, and none may come back that another one followed."""
 

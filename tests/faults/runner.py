@@ -145,7 +145,7 @@ class Run:
             self._struck = gate.checkpoint.partition("/")[0]
             self._before = self._past_it() - before
             strike(self._bench, self._cell, gate.checkpoint)
-            if self._strikes in DISK:  # somebody may have been at it that very moment
+            if self._may_be_past():  # somebody may have been at it that very moment
                 with contextlib.suppress(OSError):
                     self._before |= self._past_it() - before
             gate.open(error=_ERRORS.get(self._strikes, 0))
@@ -153,6 +153,10 @@ class Run:
                 self._end_of_battery()
         finally:
             gate.open()
+
+    def _may_be_past(self) -> bool:
+        """Whether the host goes on, and a member that is further than the one that is held may be cold for it."""
+        return self._strikes in DISK or FAULTS[self._cell.fault].process == "containerd"
 
     def _past_it(self) -> set[Path]:
         """The ledgers' files that say of a container that it is saved, or, where the power fails, that it is back."""
@@ -217,8 +221,9 @@ class Run:
         self._bench.site.wait_for(lambda: int(self._bench.witness(name).get("count", 0)) > after.count)
         kept = after.token == before.token
         ran_on = kept and after.started_at == before.started_at
-        # When the power failed it ran again, as any other container; when the disk failed it was saved already.
-        was_past = self._strikes in (Strike.CRASH, *DISK) and any(
+        # When the power failed it ran again, as any other container; when the disk failed it was saved already; when
+        # containerd ended it had been let run (decision 20).
+        was_past = (self._strikes is Strike.CRASH or self._may_be_past()) and any(
             path.parents[2].name == after.id for path in self._before
         )
         wanted = Floor.SAID if was_past else floor(self._cell)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.machines import disk
 from tests.machines.errors import MachineError
 
 FILLER = "filler"
+_END_LIMIT = 10.0
 _NAMES = {"script": ("commit",), "criu": ("criu", "criu.real"), "runc": ("runc",)}
 """The names of the processes that work on one checkpoint, which their environment names."""
 
@@ -40,7 +42,7 @@ def strike(bench: Bench, cell: Cell, checkpoint: str) -> None:
         if not pids:
             raise MachineError(f"no {fault.process} to be struck")
         for pid in pids:
-            os.kill(pid, signal.SIGKILL if fault.strikes is Strike.KILL else signal.SIGSTOP)
+            _signal(pid, signal.SIGKILL if fault.strikes is Strike.KILL else signal.SIGSTOP)
     elif fault.strikes is Strike.CRASH:
         bench.host.crash()
     elif fault.strikes is Strike.UPS:
@@ -52,6 +54,17 @@ def strike(bench: Bench, cell: Cell, checkpoint: str) -> None:
         bench.host.succeed(f"mount -o remount,abort /{STORE}")
     elif fault.strikes is Strike.BROKEN:
         disk.cut_power(bench.host.store)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    """Send it; one that is killed has ended when this returns, or the step would go on beside its end."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        signal.pidfd_send_signal(descriptor, number)
+        if number is signal.SIGKILL and not select.select([descriptor], [], [], _END_LIMIT)[0]:
+            raise MachineError(f"process {pid} does not end")
+    finally:
+        os.close(descriptor)
 
 
 def fill(folder: Path) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.bench import PORTS, Bench
+from tests.faults.bench import PORTS, Bench, opened
 from tests.faults.gate import Gate, image_is_opened, mark_is_there
-from tests.faults.host import FaultHost, processes
+from tests.faults.host import processes
 from tests.faults.steps import STEPS
 from tests.faults.strike import victims
 from tests.machines.recipes import known_suites
@@ -30,13 +30,9 @@ _HUNG_RESTORE = image_is_opened(r"pagemap-\d+\.img", "restoring")
 
 @pytest.fixture(scope="module")
 def shared_bench(package: Path) -> Iterator[Bench]:
-    """Three containers with clients on a host of their own, whose store is a file system of its own."""
-    with FaultHost(os.environ.get("HOST") or known_suites()[0]) as host:
-        bench = Bench(host, package)
-        try:
-            yield bench
-        finally:
-            bench.close()
+    """One for all tests here."""
+    with opened(os.environ.get("HOST") or known_suites()[0], package) as made:
+        yield made
 
 
 @pytest.fixture

@@ -108,6 +108,18 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "spare").read_text().strip() == ""
 
 
+def test_a_note_of_after_the_checkpoint_is_kept() -> None:
+    """Its container was started cold meanwhile, and could not be saved again."""
+    app = container("app")
+    paths.UNSAVED.parent.mkdir(exist_ok=True)
+    unsaved.note(app, "why")
+    written = (paths.UNSAVED / app.id).stat().st_mtime
+    unsaved.forget(app.id, before=written)
+    assert unsaved.noted().keys() == {app.id}
+    unsaved.forget(app.id, before=written + 1)
+    assert not unsaved.noted()
+
+
 def test_whoever_is_left_to_dockerd_is_noted_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     app, other = container("app"), container("other")
     unsaved.note(other, "why")
