@@ -210,8 +210,8 @@ def test_nothing_can_be_reached_at_any_instant(site: Site, *, loose: bool) -> No
     found = json.loads(site.machine.read("/tmp/watched"))
     shown = sorted({re.sub(r"[0-9a-f]{64}|[0-9T]+-[0-9a-f]{6}", "*", each) for each in found["loose"]})
     print(found["rounds"], found["entries"], shown)
-    # What runc and CRIU write at a restore (a pid file under its first name, too), in folders that nobody else gets into;
-    # no image is among it.
+    # What runc and CRIU write at a restore (a pid file under its first name, too), in folders that nobody else gets
+    # into; no image is among it.
     by_others = r".*/(\.canary-[^/]*|holders/\*/\.?init\.pid|work-restore/[^/]*)(/.*)?"
     assert [each for each in shown if not re.fullmatch(rf"0644 {by_others}|0755 /srv/store", each)] == []
     assert found["rounds"] > 20
