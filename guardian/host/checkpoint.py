@@ -94,9 +94,12 @@ class Checkpoint:
         return os.path.lexists(self.folder / "format")
 
     def taken(self) -> float:
-        """When, by its id: wall-clock seconds, of use where its record cannot be read; 0 where it does not say."""
+        """When, by its id: wall-clock seconds, of use where its record cannot be read; 0 where it does not say.
+
+        To the millisecond: a container may have been started in the same second.
+        """
         try:
-            return calendar.timegm(time.strptime(self.id[:15], "%Y%m%dT%H%M%S"))
+            return calendar.timegm(time.strptime(self.id[:15], "%Y%m%dT%H%M%S")) + int(self.id[15:18]) / 1000
         except ValueError:
             return 0.0
 

@@ -242,7 +242,8 @@ def test_a_record_that_was_not_begun_to_its_end(site: Site, policy: str) -> None
     site.machine.succeed("guardianctl checkpoint half && guardianctl restore half")
     assert site.outcome("half") == "resumed"
     folder = site.machine.succeed(f"dirname {STORE}/*/*/format").strip()
-    half = f"{Path(folder).parent}/$(date -u +%Y%m%dT%H%M%S)000-abcdef"
+    moment = site.machine.succeed("date -u +%Y%m%dT%H%M%S%3N").strip()
+    half = f"{Path(folder).parent}/{moment}-abcdef"
     site.machine.succeed(f"mkdir -p {half}/ledger {half}/work {half}/img; cp {folder}/purpose {half}; sync")
     site.machine.crash()
     site.machine.start()

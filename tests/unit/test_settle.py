@@ -46,3 +46,10 @@ def test_a_verdict_that_is_there_is_not_overruled(
     monkeypatch.setattr(os, "link", _refuse)
     with pytest.raises(OSError, match="Read-only"):
         decide_void(checkpoint)
+
+
+def test_an_id_says_when_to_the_millisecond(tmp_path: Path) -> None:
+    """A container may have been started in the second in which it was saved."""
+    assert Checkpoint(tmp_path / "20261126T202921375-abcdef").taken() == 1795724961.375
+    assert Checkpoint(tmp_path / "not an id").taken() == 0.0
+    assert Checkpoint(tmp_path / "20261126T202921xyz-abcdef").taken() == 0.0
