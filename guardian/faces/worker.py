@@ -198,9 +198,10 @@ class Worker:
         self._stopping.set()
         # Two units ask, at once or one after the other: neither may end before the checkpoint has.
         with self._stops:
+            if self._claims.claimed():
+                docker_daemon.wake()  # what is under way waits for its answers
             self._claims.wait_until_free(limit=_PATIENCE)
-            busy = self._claims.claimed()
-            free = [item for item in facts.kept() if item.id not in busy]
+            free = [item for item in facts.kept() if item.id not in self._claims.claimed()]
             with self._claims.claim(free, "checkpoint"):
                 try:
                     return engine_cycle.engine_stops(self._host, free, say=caller.say)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import re
 import shlex
+import signal
 from pathlib import Path
 
 from guardian.host import durable, paths, proc, systemd
@@ -63,6 +66,18 @@ def running_pid() -> int:
     """
     pid = systemd.main_pid(UNIT)
     return pid if pid and proc.alive(pid) else 0
+
+
+def wake() -> None:
+    """Let a dockerd go on that somebody has stopped by SIGSTOP, which systemd will do anyway once its stop comes.
+
+    systemd's core/unit.c sends SIGCONT after the SIGTERM (unit_kill_context).
+    """
+    pid = running_pid()
+    seen = proc.stat(pid) if pid else None
+    if seen is not None and seen.state == "T":
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
 
 
 def invalid() -> str:

@@ -213,10 +213,12 @@ class MemberCheckpoint:
                 self.reason = self.reason or str(error)
 
     def give_up(self, reason: str) -> None:
-        """Void the record and let the container go on as if nothing had been."""
+        """Void the record and let the container go on as if nothing had been; its dump has not begun."""
         self.reason = self.reason or reason
-        if decide_void(self.checkpoint) is Verdict.VOID:
-            self.go_on()
+        try:
+            decide_void(self.checkpoint)
+        finally:
+            self.go_on()  # whatever the store says: there is no script that could have committed
 
     def go_on(self) -> None:
         """Heal, unlock, thaw: each where it is needed, so that it can be repeated."""

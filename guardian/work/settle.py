@@ -61,14 +61,14 @@ def settle(
 def decide_void(checkpoint: Checkpoint) -> Verdict:
     """Decide VOID of a dump whose script is gone, unless it is decided; returns the verdict that holds.
 
-    A store that cannot be written must not keep anybody frozen: without a verdict nothing is ever restored. Raises
-    OSError where it cannot be seen that there is none.
+    A store that cannot be written must not keep anybody frozen: without a verdict nothing is ever restored, nor with
+    this one, though a power cut may lose it. Raises OSError where it cannot be seen that there is no other.
     """
     try:
         return checkpoint.decide(Verdict.VOID)
     except OSError as error:
         log.error("checkpoint %s: the verdict cannot be written: %s", checkpoint.id, error)
-        if checkpoint.is_undecided():
+        if checkpoint.is_undecided() or checkpoint.verdict() is Verdict.VOID:
             return Verdict.VOID
         raise
 

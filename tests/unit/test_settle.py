@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from guardian.host import durable
 from guardian.host.checkpoint import Checkpoint
 from guardian.model.states import Verdict
 from guardian.work.settle import decide_void
@@ -44,6 +45,24 @@ def test_a_verdict_that_is_there_is_not_overruled(
 ) -> None:
     checkpoint.decide(Verdict.COMMIT)
     monkeypatch.setattr(os, "link", _refuse)
+    with pytest.raises(OSError, match="Read-only"):
+        decide_void(checkpoint)
+
+
+def test_void_holds_where_only_its_fsync_fails(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The container stayed frozen."""
+    monkeypatch.setattr(durable, "sync_folder", _refuse)
+    assert decide_void(checkpoint) is Verdict.VOID
+    assert checkpoint.verdict() is Verdict.VOID
+
+
+def test_a_commit_whose_fsync_fails_is_not_taken_for_one(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint.decide(Verdict.COMMIT)
+    monkeypatch.setattr(durable, "sync_folder", _refuse)
     with pytest.raises(OSError, match="Read-only"):
         decide_void(checkpoint)
 
