@@ -110,6 +110,13 @@ class Checkpoint:
         except (OSError, ValueError):
             return 0
 
+    def processes(self) -> int:
+        """How many processes were saved; 0 where that is not known."""
+        try:
+            return (self.folder / "tasks").read_text().count("\n")
+        except OSError:
+            return 0
+
     def marks(self) -> frozenset[str]:
         """The names of the states reached."""
         try:

@@ -13,6 +13,12 @@ _APPARMOR = Path("/sys/module/apparmor/parameters/enabled")
 _SELINUX = Path("/sys/fs/selinux/enforce")
 
 
+def available_memory() -> int:
+    """Bytes that programs can still have without swapping (proc_meminfo(5), MemAvailable)."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+
+
 def release() -> str:
     """Its release, as `uname -r` says it."""
     return os.uname().release

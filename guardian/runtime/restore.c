@@ -90,7 +90,7 @@ pid_t prepare_bundle(void)
 	child = fork();
 	if (child == 0) {
 		execl("/usr/bin/python3", "python3", "-I", LIBEXEC_DIR "/bundle.py", call.bundle, call.dir,
-		      ticket.own_network ? holder : "0", (char *)NULL);
+		      ticket.own_network ? holder : "0", ticket.checkpoint, (char *)NULL);
 		_exit(127);
 	}
 	return child;

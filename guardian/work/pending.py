@@ -7,10 +7,11 @@ import logging
 import time
 from collections.abc import Sequence
 
-from guardian.host import criu_cpu, docker_daemon, docker_networks, encryption, gate, runc
+from guardian.host import criu_cpu, docker_daemon, docker_networks, encryption, gate, kernel, runc
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine, seconds
 from guardian.host.record import Record
+from guardian.model import many
 from guardian.model.container import Container
 from guardian.model.errors import GuardianError
 from guardian.model.outcome import Outcome, Result
@@ -182,6 +183,9 @@ def _stale(host: Host, checkpoint: Checkpoint, record: Record, container: Contai
     processor = criu_cpu.changed(checkpoint)
     if processor:
         return f"it was taken on another processor and cannot go on on this one: {processor}"
+    short = many.without_memory(checkpoint.processes(), kernel.available_memory())
+    if short:
+        return short  # its restore would not end, and have the host thrash or kill whoever is large
     return staleness.changed(checkpoint, record.container, host.config) or _without_network(host, record)
 
 

@@ -8,10 +8,10 @@ import os
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
-from guardian.host import chain, criu_features, docker_daemon, proc, runc, space, traits
+from guardian.host import chain, criu_features, docker_daemon, kernel, proc, runc, space, traits
 from guardian.host.cgroup import Cgroup
 from guardian.host.ledger import Ledger
-from guardian.model import json_text
+from guardian.model import json_text, many
 from guardian.model.container import Container
 from guardian.model.errors import GuardianError
 from guardian.model.graph import Member
@@ -96,6 +96,7 @@ def look(
         seconds = fast.seconds(size) if what else 0.0
         if seconds > host.config.container_timeout:
             said.append(_SLOW)
+        said += _of_their_number(host, what)
         said.sort(key=lambda item: not item.forbids)
         drafts.append(Forecast(container.id, container.name, tuple(said), size, seconds))
     kept = {item.name for item in drafts if item.savable}
@@ -127,6 +128,19 @@ def _without_room(room: space.Room, container: Container) -> list[Obstacle]:
     except GuardianError as error:
         return [Obstacle(f"{error.what}: {error.why}", error.hint)]
     return []
+
+
+def _of_their_number(host: Host, what: Traits | None) -> Iterator[Obstacle]:
+    count = len(what.processes) if what else 0
+    if many.seconds(count) > host.config.restore_timeout:
+        yield Obstacle(
+            f"the restore of {count} processes may take longer than the limit for one container",
+            "raise restore.container-timeout; it would be started cold",
+            forbids=False,
+        )
+    short = many.without_memory(count, kernel.available_memory())
+    if short:
+        yield Obstacle(short, "it would be started cold; run fewer processes in one container", forbids=False)
 
 
 def _own_notes(

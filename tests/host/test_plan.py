@@ -146,3 +146,30 @@ def test_over_the_bus(site: Site) -> None:
     status, said = site.machine.execute("guardianctl plan nobody 2>&1")
     assert status == 4
     assert "no container" in said
+
+
+MANY = """\
+import subprocess, time
+kept = [subprocess.Popen(["sleep", "1000000"]) for _ in range(600)]
+print("ready", flush=True)
+time.sleep(100000)
+"""
+
+
+def test_a_restore_of_too_many_processes_is_foretold_and_started_cold(site: Site) -> None:
+    site.machine.write("/root/many.py", MANY)
+    site.run("many", "python3 /m.py", "-v /root/many.py:/m.py:ro", "--restart always", "--init")
+    site.run("one", "sleep 100000")
+    ready = "[ $(docker top many | grep -c sleep) = 600 ]"
+    site.machine.wait_until_succeeds(ready)
+    site.set_up_guardian('[restore]\ncontainer-timeout = "2s"\n')
+    found = by_name(plan(site))
+    assert forbidding(found["many"]) == []
+    assert "processes may take longer" in found["many"]["obstacles"][0]["what"]
+    assert found["one"]["obstacles"] == []
+    site.restart_docker()
+    assert site.outcome("many") == "cold"
+    assert "restore took longer than 2 s" in site.reason("many")
+    assert site.outcome("one") == "resumed"
+    # Nothing of what was half restored is beside what was started anew.
+    site.machine.wait_until_succeeds(ready)
