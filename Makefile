@@ -59,11 +59,14 @@ format: ## format the code and make anew what is generated from it
 
 # --- what boots test hosts ---------------------------------------------------------------------------------------
 
+# Two hosts side by side, a file of tests on one of them: they wait more than they work.
+LANES ?= 2
+
 .PHONY: host
 host: ## the host suite: real systemd, dockerd and CRIU; HOST=trixie: Docker 26, STORE=containerd: its image store
 	tests/need.sh $(PACKAGING)
 	venv=$(VENV); if compgen -G 'tests/host/test_*.py' >/dev/null; then \
-		$$venv/bin/pytest --durations=10 tests/host; \
+		$$venv/bin/pytest --numprocesses=$(LANES) --dist=loadfile --durations=10 tests/host; \
 	else \
 		echo "tests/host has no tests yet"; \
 	fi

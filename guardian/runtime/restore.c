@@ -281,8 +281,12 @@ pid_t restore(pid_t preparing, const char *home, int original_network, int signa
 			snprintf(reason, ANSWER_SIZE, "restore took longer than %ld s", ticket.restore_seconds);
 			wait_child(child, signals, CREATE_LIMIT_MS);
 		} else {
-			snprintf(reason, ANSWER_SIZE, "restore failed (status %d), see %s/restore.log",
-			         WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), work);
+			/* A log in memory is gone when somebody reads this. */
+			int kept = !strncmp(work, ticket.checkpoint, strlen(ticket.checkpoint));
+
+			snprintf(reason, ANSWER_SIZE, "restore failed (status %d)%s%s%s",
+			         WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), kept ? ", see " : "",
+			         kept ? work : "", kept ? "/restore.log" : "");
 		}
 		return -1;
 	}
