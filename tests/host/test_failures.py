@@ -10,6 +10,8 @@ from tests.host.site import Site
 
 SLEEP = "sleep infinity"
 STORE = "/var/lib/guardian/checkpoints"
+HASHED = "guardianctl checkpoints --json | grep -q '\"hashed\": true'"
+"""What is asked until the images of the one checkpoint that is there have their hashes."""
 
 
 def test_a_full_disk_at_the_checkpoint(site: Site) -> None:
@@ -60,41 +62,58 @@ def test_a_ceiling_for_one_container_and_for_all(site: Site) -> None:
     assert site.seen_in("large") == before
 
 
-@pytest.mark.parametrize("missing", ["img", "img/inventory.img", "img/pages-1.img", "proof"])
-def test_a_ticket_without_what_it_needs_starts_cold(site: Site, missing: str) -> None:
+@pytest.mark.parametrize(
+    ("missing", "why"),
+    [
+        ("img", "its images are not what they were: [Errno 2] No such file or directory: "),
+        ("img/inventory.img", "its images are not what they were: img/inventory.img is missing"),
+        ("img/pages-1.img", "its images are not what they were: img/pages-1.img is missing"),
+        ("proof", "dockerd did not start it: OCI runtime start failed: guardian: restore failed (status 1)"),
+    ],
+)
+def test_a_ticket_without_what_it_needs_starts_cold(site: Site, missing: str, why: str) -> None:
     before = site.redis("lacks", "--restart always")
     site.machine.succeed("guardianctl checkpoint lacks")
+    site.machine.wait_until_succeeds(HASHED)
     site.machine.succeed(f"cd {STORE}/*/*/ && mv {missing} /root/away && rm -r /root/away")
     site.machine.execute("guardianctl restore lacks")
     assert site.outcome("lacks") == "cold"
-    assert site.reason("lacks") not in ("", "released by hand")
+    assert site.reason("lacks").startswith(why)
     site.machine.wait_until_succeeds("docker exec lacks redis-cli ping")
     assert site.seen_in("lacks").run_id != before.run_id
-    assert site.machine.succeed("ls /run/guardian/holds /run/guardian/tickets /run/guardian/holders").split(
-        "\n"
-    )
+    assert site.machine.succeed(
+        "ls /run/guardian/holds /run/guardian/tickets /run/guardian/holders"
+    ).split() == [
+        "/run/guardian/holders:",
+        "/run/guardian/holds:",
+        "/run/guardian/tickets:",
+    ]
 
 
 def test_an_interface_that_is_not_there_after_boot(site: Site) -> None:
     """dockerd starts nothing on a macvlan without its parent, cold neither: named, and not held."""
     site.machine.succeed("ip link add lanlike type veth peer lanpeer && ip link set lanlike up")
     site.machine.succeed("docker network create -d macvlan --subnet 10.66.0.0/24 -o parent=lanlike lan")
-    site.run("srv", SLEEP, "--network lan --restart always")
+    srv = site.run("srv", SLEEP, "--network lan --restart always")
     site.run("neighbour", SLEEP)
     site.reboot()
     assert site.outcome("neighbour") == "resumed"
     assert site.outcome("srv") == "failed"
     assert "on network lan" in site.reason("srv")
     assert site.machine.succeed("ls /run/guardian/holds").strip() == ""
+    assert site.machine.succeed(f"ls {STORE}/{srv}/*/img/inventory.img"), "the image is kept"
 
 
 def test_a_corrupt_image_starts_cold_and_is_kept(site: Site) -> None:
     before = site.redis("corrupt", "--restart always")
     site.machine.succeed("guardianctl checkpoint corrupt")
+    site.machine.wait_until_succeeds(HASHED)
     site.machine.succeed(f"for f in {STORE}/*/*/img/core-1.img; do echo broken >$f; done")
     site.reboot()
     assert site.outcome("corrupt") == "cold"
-    assert site.reason("corrupt")
+    assert site.reason("corrupt").startswith(
+        "its images are not what they were: img/core-1.img has 7 bytes: it had "
+    )
     assert site.seen_in("corrupt") != before
     assert site.machine.succeed(f"ls {STORE}/*/*/img/pages-1.img")
     assert site.machine.succeed("ls /run/guardian/holds").strip() == ""
@@ -104,7 +123,7 @@ def test_memory_that_changed_on_the_disk_is_not_restored(site: Site) -> None:
     """One byte of a page: CRIU would restore it."""
     before = site.redis("rotten", "--restart always")
     site.machine.succeed("guardianctl checkpoint rotten")
-    site.machine.wait_until_succeeds("guardianctl checkpoints --json | grep -q '\"hashed\": true'")
+    site.machine.wait_until_succeeds(HASHED)
     site.machine.succeed(
         f"printf X | dd of=$(echo {STORE}/*/*/img/pages-1.img) bs=1 seek=100000 conv=notrunc status=none"
     )
@@ -147,6 +166,10 @@ def test_a_read_only_ledger_at_the_moment_of_spent(site: Site) -> None:
         )
     assert site.seen_in("careful").run_id != before.run_id, "started cold, not from the image"
     site.machine.fail(f"ls {ledger}/spent")
+    assert site.outcome("careful") == "cold"
+    assert "restore failed (status 1)" in site.reason("careful")
+    assert "; and the ledger cannot be written: [Errno 30] Read-only file system" in site.reason("careful")
+    assert site.machine.succeed(f"ls {STORE}/*/*/img/pages-1.img"), "the image stays"
 
 
 def test_a_reboot_during_the_restore(site: Site) -> None:
