@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.faults.gate import Gate, mark_is_there
 from tests.host.site import Site
+from tests.migrate.faults import store
 
 SLEEP = "sleep infinity"
 
@@ -167,12 +169,23 @@ def test_sigkill_of_the_holder_ends_the_container(site: Site) -> None:
 
 
 def test_a_container_that_exits_during_the_freeze(site: Site) -> None:
-    site.run("brief", "sleep 1.5")
-    site.run("stays", SLEEP)
-    site.machine.execute("sleep 1.2; guardianctl checkpoint")
-    site.wait_for(lambda: site.inspect("brief", "{{.State.Running}}") == "false")
-    site.machine.execute("guardianctl restore")
-    site.machine.succeed("docker exec stays true")
+    """What stands still can still be killed, by the kernel for want of memory, say."""
+    site.run("brief", SLEEP)
+    before = site.redis("stays")
+    pid = site.inspect("brief", "{{.State.Pid}}")
+    gate = Gate(store(site), mark_is_there("frozen"), 0)
+    try:
+        site.machine.succeed("systemd-run --unit=asked --property=RemainAfterExit=yes guardianctl checkpoint")
+        assert gate.reached(limit=60)
+        site.machine.succeed(f"kill -KILL {pid}")
+        site.wait_for(lambda: site.inspect("brief", "{{.State.Running}}") == "false")
+    finally:
+        gate.open()
+    site.machine.wait_until_succeeds("systemctl show -P SubState asked | grep -qxE 'exited|failed'")
+    assert (site.outcome("brief"), site.reason("brief")) == ("failed", "its init ended during the freeze")
+    site.machine.succeed("guardianctl restore")
+    assert (site.outcome("stays"), site.reason("stays")) == ("resumed", "")
+    assert site.seen_in("stays") == before
 
 
 def test_containers_guarded_by_name_in_the_configuration(site: Site) -> None:
