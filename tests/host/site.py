@@ -17,13 +17,15 @@ _KEPT = Path("/root/guardian.toml.kept")
 REDIS = "redis-server --save '' --enable-debug-command yes"
 COUNTER = """\
 import os, time
+token = os.urandom(8).hex()
 n = 0
 while True:
     n += 1
     try:
-        with open("/data/new", "w") as file:
-            file.write(str(n))
-        os.rename("/data/new", "/data/n")
+        for name, text in (("token", token), ("n", str(n))):
+            with open("/data/new", "w") as file:
+                file.write(text)
+            os.rename("/data/new", f"/data/{name}")
     except OSError:
         pass  # a full disk is for guardian to stand
     time.sleep(0.02)
@@ -104,7 +106,7 @@ class Site:
         return self.seen_in(name)
 
     def counter(self, name: str, *options: str, volume: str = "data") -> None:
-        """Start a counter: its state is in memory, a copy of it in the file `n` of a volume."""
+        """Start a counter: its state is in memory, a copy in a volume: `n`, and `token`, which only it knows."""
         self.machine.write("/root/counter.py", COUNTER)
         mounts = f"-v {volume}:/data", "-v /root/counter.py:/counter.py:ro"
         self.run(name, "python3 -u /counter.py", *mounts, *options)
