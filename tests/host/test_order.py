@@ -84,12 +84,12 @@ while True:
 @pytest.mark.parametrize(("policy", "expected"), [("best-effort", "saved"), ("all-or-nothing", "failed")])
 def test_one_member_that_cannot_be_dumped(site: Site, policy: str, expected: str) -> None:
     """A connected unix socket to the host is what CRIU cannot dump (trap 4)."""
+    site.machine.succeed("systemctl stop listener; rm -f /root/listen.sock /root/accepted")
     site.machine.succeed(
-        "systemctl stop listener; systemd-run --unit=listener python3 -c 'import socket,time,os\n"
+        "systemd-run --unit=listener python3 -c 'import socket,time\n"
         "s=socket.socket(socket.AF_UNIX)\n"
-        'p="/root/listen.sock"\n'
-        "os.path.exists(p) and os.unlink(p)\n"
-        "s.bind(p); s.listen(); c=s.accept(); time.sleep(1e6)' || true"
+        's.bind("/root/listen.sock"); s.listen(); c=s.accept(); open("/root/accepted", "w")\n'
+        "time.sleep(1e6)'"
     )
     site.machine.wait_until_succeeds("test -S /root/listen.sock")
     site.run("good", SLEEP)
@@ -100,8 +100,8 @@ def test_one_member_that_cannot_be_dumped(site: Site, policy: str, expected: str
         _depends("good"),
         f"--label guardian.group={policy}",
     )
-    site.machine.wait_until_succeeds("ss -x | grep -q listen.sock || docker exec bad true")
-    _, told = site.machine.execute("sleep 1; guardianctl checkpoint --json 2>/dev/null")
+    site.machine.wait_until_succeeds("test -e /root/accepted")
+    _, told = site.machine.execute("guardianctl checkpoint --json 2>/dev/null")
     assert f'"outcome": "{expected}"' in told
     assert site.inspect("bad", "{{.State.Running}}") == "true"
     assert site.inspect("bad", "{{.State.Paused}}") == "false"
@@ -182,15 +182,21 @@ def test_a_file_open_under_a_removed_name_with_another_link(site: Site) -> None:
     site.machine.write(
         "/root/links.py",
         "import os, time, itertools\n"
+        "token = os.urandom(8).hex()\n"
         'open("/tmp/a", "w").write("0" * 9); os.link("/tmp/a", "/tmp/b")\n'
         'f = open("/tmp/a", "r+"); os.unlink("/tmp/a")\n'
         "for i in itertools.count():\n"
-        '    f.seek(0); f.write(f"{i:09}"); f.flush(); time.sleep(0.05)\n',
+        '    f.seek(0); f.write(f"{i:09} {token}"); f.flush(); time.sleep(0.05)\n',
     )
     site.run("links", "python3 -u /links.py", "-v /root/links.py:/links.py:ro")
-    site.machine.wait_until_succeeds("docker exec links grep -q '[1-9]' /tmp/b")
+    seen = "docker exec links cat /tmp/b"
+    site.machine.wait_until_succeeds(f"{seen} | grep ' '")
     for _ in range(2):
-        before = site.machine.succeed("docker exec links cat /tmp/b")
+        number, token = site.machine.succeed(seen).split()
         site.restart_docker()
         assert site.outcome("links") == "resumed"
-        site.machine.wait_until_succeeds(f"[ $(docker exec links cat /tmp/b) -gt {before} ]")
+        first = site.machine.succeed(seen)
+        site.wait_for(lambda first=first: site.machine.succeed(seen) != first)  # type: ignore[misc]
+        now, whose = site.machine.succeed(seen).split()
+        assert now > number
+        assert whose == token

@@ -8,11 +8,12 @@ from tests.host.site import Site
 
 HOLD = """\
 import os, sys, time
+token = os.urandom(8).hex()
 kept = [open(path, "r+") for path in sys.argv[1:]]
 n = 0
 while True:
     n += 1
-    open("/tmp/new", "w").write(str(n))
+    open("/tmp/new", "w").write(f"{token} {n}")
     os.rename("/tmp/new", "/tmp/n")
     time.sleep(0.05)
 """
@@ -27,16 +28,28 @@ def _start(site: Site, *options: str, files: str = "/data/open", name: str = "ho
     site.wait_for(lambda: _count(site, name) > 3)
 
 
+def _written(site: Site, name: str) -> list[str]:
+    return site.machine.execute(f"docker exec {name} cat /tmp/n")[1].split()
+
+
 def _count(site: Site, name: str = "holder") -> int:
-    return int(site.machine.execute(f"docker exec {name} cat /tmp/n")[1].strip() or 0)
+    return int((_written(site, name) or ["0"])[-1])
 
 
-def _down_and_up(site: Site, meanwhile: str) -> int:
-    """Checkpoint, something that happens, restore; returns how far it had counted."""
+def _token(site: Site, name: str = "holder") -> str:
+    """What only the process that runs now knows: it has written since, the file may be an earlier one's."""
+    before = _written(site, name)
+    site.wait_for(lambda: len(_written(site, name)) == 2 and _written(site, name) != before)
+    return _written(site, name)[0]
+
+
+def _down_and_up(site: Site, meanwhile: str) -> str:
+    """Checkpoint, something that happens, restore; returns the token of before."""
+    before = _token(site)
     site.machine.succeed("guardianctl checkpoint holder")
     site.machine.succeed(meanwhile)
     site.machine.execute("guardianctl restore holder")
-    return _count(site)
+    return before
 
 
 @pytest.mark.parametrize(
@@ -64,35 +77,37 @@ def test_an_open_file_that_changed_costs_the_memory(site: Site, meanwhile: str, 
 
 def test_another_file_of_the_volume_does_not(site: Site) -> None:
     _start(site)
-    reached = _down_and_up(site, f"printf 'by somebody else' >{VOLUME}/other; touch {VOLUME}/new")
+    before = _down_and_up(site, f"printf 'by somebody else' >{VOLUME}/other; touch {VOLUME}/new")
     assert site.outcome("holder") == "resumed"
-    assert reached > 3
+    assert _token(site) == before
 
 
 def test_any_file_of_a_volume_does_where_its_owner_says_so(site: Site) -> None:
     _start(site, "-l guardian.stale=volume")
-    reached = _down_and_up(site, "true")
+    before = _down_and_up(site, "true")
     assert site.outcome("holder") == "resumed"
-    assert reached > 3
+    assert _token(site) == before
     _down_and_up(site, f"printf 'by somebody else' >{VOLUME}/other")
     assert site.outcome("holder") == "cold"
     assert site.reason("holder") == f"its volume /data changed: {VOLUME}/other (guardian.stale=volume)"
+    assert _token(site) != before
 
 
 def test_nothing_does_where_its_owner_says_so(site: Site) -> None:
     _start(site, "-l guardian.stale=never")
-    reached = _down_and_up(site, f"printf ghijkl >{VOLUME}/open")
+    before = _down_and_up(site, f"printf ghijkl >{VOLUME}/open")
     assert site.outcome("holder") == "resumed"
-    assert reached > 3
+    assert _token(site) == before
 
 
 def test_a_file_of_the_layer_that_docker_cp_replaced(site: Site) -> None:
     _start(site, files="/etc/issue")
-    before = site.machine.succeed("docker exec holder cat /etc/issue")
-    site.machine.write("/root/issue", before.swapcase())
-    _down_and_up(site, "docker cp /root/issue holder:/etc/issue")
+    issue = site.machine.succeed("docker exec holder cat /etc/issue")
+    site.machine.write("/root/issue", issue.swapcase())
+    before = _down_and_up(site, "docker cp /root/issue holder:/etc/issue")
     assert site.outcome("holder") == "cold"
     assert site.reason("holder").startswith("/etc/issue, which it has open or mapped, ")
+    assert _token(site) != before
 
 
 def test_two_that_write_to_one_open_file_are_looked_at_before_either_runs(site: Site) -> None:
@@ -109,6 +124,8 @@ def test_two_that_write_to_one_open_file_are_looked_at_before_either_runs(site: 
     for name in ("holder", "second"):
         site.run(name, "python3 /both.py /data/open", "-v data:/data -v /root/both.py:/both.py:ro")
         site.wait_for(lambda name=name: _count(site, name) > 3)  # type: ignore[misc]
+    before = {name: _token(site, name) for name in ("holder", "second")}
     site.restart_docker()
-    for name in ("holder", "second"):
+    for name, token in before.items():
         assert site.outcome(name) == "resumed", site.reason(name)
+        assert _token(site, name) == token
