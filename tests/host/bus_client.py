@@ -1,7 +1,8 @@
 """Runs on the test host, beside the package: one call as an ordinary client makes it, and what the bus said meanwhile.
 
-python3 bus_client.py '{"member":, "signature":, "body":, "file":, "then":, "seconds":}'
-A variant in the body is {"variant": [SIGNATURE, VALUE]}. Without a member it only listens, for so many seconds.
+python3 bus_client.py '{"member":, "signature":, "body":, "file":, "then":, "seconds":, "until":}'
+A variant in the body is {"variant": [SIGNATURE, VALUE]}. Without a member it only listens, from a line on
+stdout on until something is written into the pipe `until`.
 `file` is [PATH, FLAG...] (names such as O_RDONLY): a descriptor that goes along, number 0 in the body.
 With `then`, a shell command that is run at once after the reply. Prints JSON:
 {"reply": ..., "error": [NAME, TEXT] or null, "heard": [[MEMBER, PATH, BODY]...], "job": properties or null}
@@ -17,6 +18,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from dbus_next.aio.message_bus import MessageBus
@@ -51,7 +53,8 @@ class Client:
         body: list[Any],
         descriptors: Sequence[int] = (),
     ) -> Message:
-        interface = {"GetAll": "org.freedesktop.DBus.Properties", "AddMatch": "org.freedesktop.DBus"}
+        bus = "org.freedesktop.DBus"
+        interface = {"GetAll": f"{bus}.Properties", "AddMatch": bus, "GetId": bus}
         message = Message(
             destination=destination,
             path=path,
@@ -97,8 +100,10 @@ async def main(wanted: dict[str, Any]) -> dict[str, Any]:
     client.bus.add_message_handler(client.hear)
     found: dict[str, Any] = {"reply": None, "error": None, "job": None, "heard": client.heard}
     if "member" not in wanted:
-        print("listening", file=sys.stderr, flush=True)
-        await asyncio.sleep(wanted["seconds"])
+        print("listening", flush=True)
+        await asyncio.to_thread(Path(wanted["until"]).read_bytes)
+        # Whatever the bus had for us by now comes before this answer.
+        await client.call("org.freedesktop.DBus", "/org/freedesktop/DBus", "GetId", "", [])
         return found
     descriptors = opened(*wanted["file"]) if "file" in wanted else []
     reply = await client.call(

@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 import subprocess
-import time
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
@@ -167,13 +166,16 @@ def test_only_root(site: Site) -> None:
         assert said.status != 0
         assert "Access denied" in said.stderr
 
-    listen = "python3 /root/bus_client.py " + shlex.quote(json.dumps({"seconds": 3}))
+    pipe = "/run/enough"
+    listen = "python3 /root/bus_client.py " + shlex.quote(json.dumps({"until": pipe}))
+    site.machine.succeed(f"mkfifo -m 644 {pipe}")
     heard = {}
     for who in (NOBODY, "env"):
         with site.machine.running(f"{who} {listen}", stdout=subprocess.PIPE) as listening:
-            time.sleep(1.5)
-            settle(site, f"{CALL} Checkpoint 'asa{{sv}}' 0 0")
             assert listening.stdout is not None
+            assert listening.stdout.readline() == b"listening\n"
+            settle(site, f"{CALL} Checkpoint 'asa{{sv}}' 0 0")
+            site.machine.succeed(f"echo enough >{pipe}")
             heard[who] = [member for member, *_ in json.loads(listening.stdout.read())["heard"]]
     assert heard == {NOBODY: [], "env": ["JobNew", "PropertiesChanged", "JobRemoved"]}
 

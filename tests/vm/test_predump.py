@@ -133,7 +133,10 @@ def test_what_lies_in_a_parent_is_found(bench: Bench) -> None:
     hits = machine.succeed(f"guardianctl memory search {name} {backwards} --json --most 10000").splitlines()
     assert len(hits) >= MIB
     told = json.loads(machine.succeed(f"guardianctl inspect {name} --json"))
-    assert json.dumps(told)
+    # A command line is read from the process's memory, from a page that has not changed.
+    assert [process["command_line"] for process in told["processes"]] == [
+        ["python3", "-u", "/ballast.py", str(MIB), "/state/web", "/server.py", "80"]
+    ]
 
 
 def test_damage_in_a_parent_is_found(bench: Bench) -> None:

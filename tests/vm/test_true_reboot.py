@@ -15,6 +15,8 @@ from tests.machines import VirtualMachine
 from tests.machines.network import BRIDGE
 
 PIDS = 24
+OOM_SCORE = 321
+"""No default of anything."""
 _THREADS = f"""\
 import threading, time, os
 done = [0] * {PIDS - 1}
@@ -65,7 +67,7 @@ def rebooted(package: Path) -> Iterator[tuple[Site, Before]]:
     with VirtualMachine() as machine, contextlib.ExitStack() as stack:
         site = Site(machine)
         site.install(package)
-        redis = site.redis("redis", "--restart always")
+        redis = site.redis("redis", f"--restart always --oom-score-adj {OOM_SCORE}")
         limited = site.redis("limited", "--user 1000:1000 --memory 64m --memory-swap 64m -w /tmp")
         machine.write("/root/threads.py", _THREADS)
         site.run("threads", "python3 /threads.py", f"--pids-limit {PIDS} -v /root/threads.py:/threads.py:ro")
@@ -154,7 +156,7 @@ def test_the_oom_score_is_the_containers(rebooted: tuple[Site, Before]) -> None:
     site, _ = rebooted
     cgroup = f"/sys/fs/cgroup/system.slice/docker-{site.inspect('redis', '{{.Id}}')}.scope"
     init = site.machine.succeed(f"head -1 {cgroup}/cgroup.procs").strip()
-    assert site.machine.succeed(f"cat /proc/{init}/oom_score_adj").strip() == "0"
+    assert site.machine.succeed(f"cat /proc/{init}/oom_score_adj").strip() == str(OOM_SCORE)
 
 
 def test_docker_stats_shows_the_container(rebooted: tuple[Site, Before]) -> None:
