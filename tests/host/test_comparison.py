@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 
@@ -27,6 +28,7 @@ def test_the_same_value(told: Told, field: Field) -> None:
     assert field.theirs is not None
     assert field.ours is not None
     if field.reads_pages and not counts_pages(told):
+        assert os.environ.get("HOST", "").startswith("trixie"), "crit sees no pages"
         pytest.xfail("this crit is older than the CRIU that wrote the images, and sees no pages")
     theirs = field.theirs(told)
     assert theirs or field.may_be_empty, "nothing was compared"
