@@ -1,9 +1,11 @@
 """files.py PATH...: keeps a file open in each folder and one whose name is gone, and goes on writing to all of them.
 
-Every 0.1 s a line of JSON goes to stdout: `n` in memory, and what is wrong with what the files hold.
+Every 0.1 s a line of JSON goes to stdout: `n` in memory, what is wrong with what the files hold, and a token that only
+this process knows.
 """
 
 import json
+import secrets
 import sys
 import time
 from pathlib import Path
@@ -16,7 +18,7 @@ def main() -> None:
         for name in ("kept", "gone"):
             files[folder, name] = Path(folder, f"file-{name}").open("w+")  # noqa: SIM115
         Path(folder, "file-gone").unlink()
-    n = 0
+    n, token = 0, secrets.token_hex(8)
     while True:
         n += 1
         wrong = []
@@ -28,7 +30,7 @@ def main() -> None:
             file.truncate()
             file.write(str(n))
             file.flush()
-        print(json.dumps({"n": n, "wrong": wrong}), flush=True)
+        print(json.dumps({"n": n, "wrong": wrong, "token": token}), flush=True)
         time.sleep(0.1)
 
 
