@@ -32,6 +32,7 @@ from guardian.work.slots import Slots
 
 log = logging.getLogger("guardian.checkpoint")
 
+_INIT_ENDED = "its init ended during the freeze"
 _BEGIN_LIMIT = 10.0
 """Seconds that a group waits at most for the others to begin."""
 
@@ -299,7 +300,8 @@ class _Group:
                 try:
                     step(dump)
                 except (GuardianError, OSError) as error:
-                    _give_up(dump, str(error))
+                    # Without an init it is a file of /proc or a program that was in want of it: that says nothing.
+                    _give_up(dump, str(error) if os.access(dump.root, os.F_OK) else _INIT_ENDED)
                     ready.remove(dump)
         if self._all_or_nothing and len(ready) < len(dumps):
             for dump in ready:

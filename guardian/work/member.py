@@ -247,7 +247,7 @@ class MemberCheckpoint:
         folder = self.checkpoint.folder
         tasks, init = [], proc.stat(self._known.pid)
         if init is None:
-            raise CannotSave("its init ended during the freeze")
+            raise CannotSave("its init has ended")
         for pid in self._cgroup.pids():
             seen = proc.stat(pid)
             if seen is not None and seen.state not in "ZX":

@@ -168,12 +168,14 @@ def test_sigkill_of_the_holder_ends_the_container(site: Site) -> None:
     site.machine.fail("runc --root /run/docker/runtime-runc/moby list | grep running")
 
 
-def test_a_container_that_exits_during_the_freeze(site: Site) -> None:
-    """What stands still can still be killed, by the kernel for want of memory, say."""
-    site.run("brief", SLEEP)
+@pytest.mark.parametrize("step", ["frozen", "locked"])
+def test_a_container_that_exits_during_the_freeze(site: Site, step: str) -> None:
+    """What stands still can still be killed, by the kernel for want of memory, say: that is the reason then."""
+    brief = site.run("brief", SLEEP)
     before = site.redis("stays")
     pid = site.inspect("brief", "{{.State.Pid}}")
-    gate = Gate(store(site), mark_is_there("frozen"), 0)
+    reached = mark_is_there(step)
+    gate = Gate(store(site), lambda what, ledger: brief in ledger.parts and reached(what, ledger), 0)
     try:
         site.machine.succeed("systemd-run --unit=asked --property=RemainAfterExit=yes guardianctl checkpoint")
         assert gate.reached(limit=60)
