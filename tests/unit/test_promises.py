@@ -34,10 +34,8 @@ def _faults(cell: str) -> list[str]:
     faults, suite, shown = [], "", 0
     for word, name in re.findall(r"(?:\b(\w+) )?`([^`]*)`", cell):
         suite = word or suite
-        if name.startswith("make "):
-            known = name.removeprefix("make ") in _TARGETS
-        else:
-            known = name in _TESTS.get(suite, ())
+        target = name.removeprefix("make ")
+        known = name in _TESTS.get(suite, ()) if target == name else target in _TARGETS
         shown += known
         faults += [] if known else [f"{suite} {name}"]
     return faults if shown else [*faults, "nothing"]
