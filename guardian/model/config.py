@@ -89,8 +89,8 @@ SECTIONS: Mapping[str, str] = {
     "restore": "Resuming containers after Docker has started.",
     "connections": "TCP connections of containers.",
     "hooks": "What labels have run: commands inside of containers, executables of the host's own.",
-    "retention": "How long snapshots, and images that were not restored, are kept. What waits to be restored stays. Of images that "
-    "were not restored at most the newest two of each container are kept.",
+    "retention": "How long snapshots, and images that were not restored, are kept. What waits to be restored stays. "
+    "Of images that were not restored at most the newest two of each container are kept.",
     "log": "What is said in the journal.",
 }
 

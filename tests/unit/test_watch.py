@@ -1,4 +1,4 @@
-"""Holds end when their time is over, but for those that a person asked for, and those of a container that is elsewhere."""
+"""Holds end when their time is over, but for those of a person and those of a container that is elsewhere."""
 
 from __future__ import annotations
 
