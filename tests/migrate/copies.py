@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.host.lab import Lab
 from tests.host.site import Site
+from tests.machines.errors import MachineError
 from tests.machines.nspawn import ContainerHost
 
 PROGRAM = """\
@@ -56,7 +57,7 @@ def seen_on(site: Site) -> Seen | None:
         text = Path(f"/proc/{machine.init}/root/var/lib/docker/volumes/data/_data/n").read_text()
         at, token, count, host = text.split()
         return Seen(int(at), token, int(count), host)
-    except (OSError, ValueError):
+    except (OSError, ValueError, MachineError):
         return None
 
 
