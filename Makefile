@@ -65,11 +65,7 @@ LANES ?= 2
 .PHONY: host
 host: ## the host suite: real systemd, dockerd and CRIU; HOST=trixie: Docker 26, STORE=containerd: its image store
 	tests/need.sh $(PACKAGING)
-	venv=$(VENV); if compgen -G 'tests/host/test_*.py' >/dev/null; then \
-		$$venv/bin/pytest --numprocesses=$(LANES) --dist=loadfile --durations=10 tests/host; \
-	else \
-		echo "tests/host has no tests yet"; \
-	fi
+	venv=$(VENV); $$venv/bin/pytest --numprocesses=$(LANES) --dist=loadfile --durations=10 tests/host
 
 .PHONY: test
 test: unit images host ## unit tests, images and the host suite: what .ci/run calls after check

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from pathlib import Path
 
 from guardian.host import paths
 from guardian.model.config import Config, from_mapping
+from guardian.model.config_kinds import LogLevel
 from guardian.model.errors import BadInput
+
+LEVELS = {
+    LogLevel.DEBUG: logging.DEBUG,
+    LogLevel.INFO: logging.INFO,
+    LogLevel.NOTICE: logging.INFO + 5,
+    LogLevel.WARNING: logging.WARNING,
+    LogLevel.ERROR: logging.ERROR,
+}
+"""What the words of `[log] level` are to Python's logging."""
 
 
 def load_config(path: Path = paths.CONFIGURATION) -> Config:

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from typing import Any
@@ -15,14 +16,13 @@ from typing import Any
 from guardian import __version__
 from guardian.faces import worker_errand, worker_inspect, worker_plan
 from guardian.faces.caller import Caller
-from guardian.faces.configuration import load_config
+from guardian.faces.configuration import LEVELS, load_config
 from guardian.faces.errands import Errand
 from guardian.faces.incoming import Incoming
 from guardian.faces.jobs import Call, Request, Status, status_of, status_of_plan
-from guardian.host import criu_cpu, docker_daemon, encryption, facts, gate, paths, runc, systemd
+from guardian.host import criu_cpu, docker_daemon, encryption, facts, gate, paths, runc, sole, systemd
 from guardian.host.docker_engine import Engine
 from guardian.model.config import Config, from_mapping
-from guardian.model.config_kinds import LogLevel
 from guardian.model.connections import address
 from guardian.model.container import Container
 from guardian.model.errors import BadInput, EngineUnavailable, GuardianError, StoreError, UnknownContainer
@@ -54,13 +54,6 @@ from guardian.work.watch import Watch
 
 log = logging.getLogger("guardian.worker")
 
-_LEVELS = {
-    LogLevel.DEBUG: logging.DEBUG,
-    LogLevel.INFO: logging.INFO,
-    LogLevel.NOTICE: logging.INFO + 5,
-    LogLevel.WARNING: logging.WARNING,
-    LogLevel.ERROR: logging.ERROR,
-}
 _TIDY_EVERY = 3600.0
 _PATIENCE = 120.0
 """Seconds that a job of systemd's waits for another one to end."""
@@ -383,15 +376,18 @@ class Worker:
 
 
 def main() -> int:
-    """Entry point of guardian-worker.service."""
+    """Entry point of guardian-worker.service, and of `ask` with a word: nothing where a worker lives."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if len(sys.argv) > 1 and not sole.at_once():
+        return 0
+    sole.wait()
     begun = time.monotonic()
     try:
         config = load_config()
     except BadInput as error:
         log.error("%s; the defaults are used", error)
         config = from_mapping({}, source="defaults")
-    logging.getLogger().setLevel(_LEVELS[config.log_level])
+    logging.getLogger().setLevel(LEVELS[config.log_level])
     runc.warm()
     criu_cpu.warm()
     log.info("guardian %s, ready after %.2f s", __version__, time.monotonic() - begun)

@@ -136,6 +136,11 @@ def withdraw(container_id: str) -> bool:
     return True
 
 
+def unused() -> list[str]:
+    """The containers whose ticket nobody has taken."""
+    return names(paths.TICKETS)
+
+
 def open_gate(container_id: str) -> None:
     """Let the holder restore as soon as dockerd says `start`; nothing where there is no holder."""
     try:

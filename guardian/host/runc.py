@@ -253,12 +253,24 @@ _HARMLESS = "RLIMIT_NOFILE for self"
 """CRIU says so without CAP_SYS_RESOURCE and goes on."""
 
 
+_SCRIPT = "guardian: "
+"""How runtime/commit.c begins what it says; CRIU lets its scripts write into its log (cr_system, criu/util.c)."""
+_EXITED = "exited, status="
+
+
 def first_error(log: Path) -> str:
-    """The first error line of a CRIU log, without its time stamp; empty where there is none, or it cannot be read."""
+    """The first error line of a CRIU log, without its time stamp; empty where there is none, or it cannot be read.
+
+    What our script has said before it is the reason itself: CRIU only says that the script has ended with 1.
+    """
+    said = ""
     with contextlib.suppress(OSError), log.open(errors="replace") as lines:
         for line in lines:
-            if "Error (" in line and _HARMLESS not in line:
-                return line[line.index("Error (") :].strip()[:300]
+            if line.startswith(_SCRIPT):
+                said = line.removeprefix(_SCRIPT)
+            elif "Error (" in line and _HARMLESS not in line:
+                found = line[line.index("Error (") :]
+                return (said if said and _EXITED in found else found).strip()[:300]
     return ""
 
 

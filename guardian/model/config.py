@@ -89,7 +89,8 @@ SECTIONS: Mapping[str, str] = {
     "restore": "Resuming containers after Docker has started.",
     "connections": "TCP connections of containers.",
     "hooks": "What labels have run: commands inside of containers, executables of the host's own.",
-    "retention": "How long snapshots, and images that were not restored, are kept. What waits to be restored stays.",
+    "retention": "How long snapshots, and images that were not restored, are kept. What waits to be restored stays. "
+    "Of images that were not restored at most the newest two of each container are kept.",
     "log": "What is said in the journal.",
 }
 
@@ -192,7 +193,8 @@ SETTINGS: tuple[Setting, ...] = (
         "hold_expiry",
         duration(60, 7 * DAY),
         900,
-        "How long a container is kept from starting while no restore is under way. Then it starts cold.",
+        "How long a container is kept from starting while no restore is under way. Then it starts cold. "
+        "A hold that a person asked for has no end.",
     ),
     Setting(
         "restore",

@@ -42,6 +42,9 @@ class Outcome(str):
     IMPORTED: ClassVar[Outcome]
     """It was made of an archive, and waits to be resumed."""
 
+    REMOVED: ClassVar[Outcome]
+    """A checkpoint of it was deleted."""
+
 
 Outcome.RESUMED = Outcome("resumed")
 Outcome.COLD = Outcome("cold")
@@ -52,6 +55,7 @@ Outcome.SAVED = Outcome("saved")
 Outcome.MOVED = Outcome("moved")
 Outcome.EXPORTED = Outcome("exported")
 Outcome.IMPORTED = Outcome("imported")
+Outcome.REMOVED = Outcome("removed")
 
 _LONGEST = 1e12
 """Seconds that a result may say: a number that is larger is none."""

@@ -7,7 +7,7 @@
  *   extend N     more time from systemd: EXTEND_TIMEOUT_USEC of N seconds (sd_notify(3))
  *   exit N       the exit status
  * A worker that ends before it has said `exit` was killed: the next one is asked again, which looks what was done. On
- * the way down systemd starts none any more; then one is started here, and ends with our unit.
+ * the way down systemd starts none any more; then one is started here, unless another unit has, and ends with our unit.
  * Exit status 75 when there is no worker within CONNECT_SECONDS, or three of them ended.
  */
 #define _GNU_SOURCE
@@ -111,7 +111,7 @@ static int converse(int fd, const char *call)
 static void start_worker(void)
 {
 	if (fork() == 0) {
-		execl(LIBEXEC_DIR "/worker", "worker", (char *)NULL);
+		execl(LIBEXEC_DIR "/worker", "worker", "unless-there", (char *)NULL);
 		_exit(127);
 	}
 }

@@ -112,5 +112,5 @@ def delete(host: Host, names: Sequence[str], *, say: Say) -> list[Result]:
         remove(item.checkpoint)
         say(f"{item.named.shown()}: removed")
         container = item.record.container
-        results.append(Result(container.id, container.name, Outcome("removed"), "", 0.0, item.checkpoint.id))
+        results.append(Result(container.id, container.name, Outcome.REMOVED, "", 0.0, item.checkpoint.id))
     return results

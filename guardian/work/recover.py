@@ -43,6 +43,9 @@ def recover(host: Host, *, say: Say) -> None:
             finish_restore(container_id, say)
         except (GuardianError, OSError) as error:
             log.error("the restore of %s: %s", container_id[:12], error)
+    # First the tickets: whoever took one now would be a holder whose gate nobody opens.
+    for container_id in gate.unused():
+        gate.withdraw(container_id)
     for container_id in gate.idle_holders():
         gate.clear_holder(container_id)
 

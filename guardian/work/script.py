@@ -17,6 +17,10 @@ _FAILED = "the dump failed"
 """Where neither CRIU nor runc says why."""
 
 
+_LEAST = 1 << 20
+"""Bytes of a disk that is full to CRIU, or to the tar that it calls for tmpfs, which says nothing but "status=2"."""
+
+
 def await_image(
     process: subprocess.Popen[bytes], listening: socket.socket, work: Path, *, limit: float
 ) -> socket.socket:
@@ -56,8 +60,17 @@ def _looked_at(asking: socket.socket, images: Path) -> socket.socket:
 
 
 def why(work: Path, otherwise: str) -> str:
-    """Why a dump failed, as CRIU or runc says; `otherwise` where they do not."""
-    return runc.first_error(work / "dump.log") or _last_line(work / "runc.log") or otherwise
+    """Why a dump failed, as CRIU or runc says; `otherwise` where they do not. On a full disk logs break off."""
+    said = runc.first_error(work / "dump.log") or _last_line(work / "runc.log") or otherwise
+    return f"{said}, no space is left in the store" if _is_full(work) else said
+
+
+def _is_full(folder: Path) -> bool:
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return False
+    return found.f_bfree * found.f_frsize < _LEAST
 
 
 _KILLED = "killed by signal"
@@ -70,7 +83,7 @@ def was_killed(log: Path, reason: str) -> bool:
     By the `reason` where runc was killed: its CRIU finds out later, and that is an error then.
     """
     error = runc.first_error(log)
-    return reason == _FAILED or (os.access(log, os.F_OK) and (not error or _KILLED in error))
+    return reason.startswith(_FAILED) or (os.access(log, os.F_OK) and (not error or _KILLED in error))
 
 
 def _last_line(path: Path) -> str:

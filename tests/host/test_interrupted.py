@@ -119,3 +119,17 @@ def test_a_restore_that_fails_is_tried_once_more(site: Site, kills: int) -> None
         "/run/guardian/holds:",
         "/run/guardian/tickets:",
     ]
+
+
+def test_a_ticket_that_a_killed_worker_leaves_is_taken_back(site: Site) -> None:
+    """dockerd had not come to take it: a start of that moment would have waited for a gate that nobody opens."""
+    before = site.redis("db", "--restart no")
+    site.machine.succeed("guardianctl checkpoint db")
+    folder = site.machine.succeed("dirname /var/lib/guardian/store/*/*/format").strip()
+    ticket = f"/run/guardian/tickets/{site.inspect('db', '{{.Id}}')}"
+    site.machine.succeed(f"echo checkpoint={folder} >{ticket}")
+    _disturb_by_worker(site)
+    site.machine.wait_until_succeeds(f"! test -e {ticket} && guardianctl list")
+    assert "start held" in site.machine.fail("docker start db 2>&1")
+    site.machine.succeed("guardianctl restore db")
+    assert (site.outcome("db"), site.seen_in("db")) == ("resumed", before)

@@ -16,6 +16,7 @@ from tests.host.lab import Lab, opened
 from tests.host.site import Redis, Site
 from tests.machines.commands import run
 from tests.machines.recipes import known_suites
+from tests.migrate.copies import OPTIONS, Copies, Seen, prepare, seen_on, wrong
 from tests.migrate.faults import FAULTS, FILLER, STEPS, reached
 
 NAMES = ("counter", "redis")
@@ -48,25 +49,30 @@ class Before:
     """What was so before the move."""
 
     redis: Redis
-    count: int
+    counter: Seen
 
 
 def _begin(lab: Lab) -> Before:
     lab.clean()
-    lab.one.counter("counter", "--restart always")
+    prepare(lab)
+    lab.one.run("counter", "python3 -u /counter.py", f"--restart always {OPTIONS}")
     before = lab.one.redis("redis", "--restart always -v kept:/kept", guarded=False)
     lab.one.machine.succeed("docker exec redis sh -c 'echo kept >/kept/f; echo layer >/root/f'; sync")
-    lab.two.machine.write("/root/counter.py", lab.one.machine.read("/root/counter.py"))
     lab.one.wait_for(lambda: _count(lab.one) > 20)
-    return Before(before, _count(lab.one))
+    counter = seen_on(lab.one)
+    assert counter is not None
+    return Before(before, counter)
 
 
 def _count(site: Site) -> int:
-    return int(site.machine.execute("docker exec counter cat /data/n")[1] or 0)
+    found = seen_on(site)
+    return found.count if found is not None else 0
 
 
 def _running(site: Site) -> set[str]:
-    return set(site.machine.succeed("docker ps --format '{{.Names}}'").split())
+    """By `inspect`: where dockerd could not store its state on a full disk, `docker ps` has the one before."""
+    shown = "docker ps -aq | xargs -r docker inspect -f '{{if .State.Running}}{{.Name}}{{end}}'"
+    return {name.removeprefix("/") for name in site.machine.succeed(shown).split()}
 
 
 def _recover(lab: Lab) -> None:
@@ -92,7 +98,9 @@ def _one_of_each(lab: Lab) -> Site:
         one, two = _running(lab.one), _running(lab.two)
         if (one, two) in ((set(NAMES), set()), (set(), set(NAMES))):
             return lab.one if one else lab.two
-        assert time.monotonic() < end, f"one runs {one}, two runs {two}"
+        if time.monotonic() > end:
+            print(lab.told())
+            pytest.fail(f"one runs {one}, two runs {two}")
         time.sleep(0.2)
 
 
@@ -101,14 +109,17 @@ def _one_of_each(lab: Lab) -> Site:
 def test_a_fault(lab: Lab, step: str, fault: str) -> None:
     before = _begin(lab)
     struck = FAULTS[fault]
-    with lab.one.machine.running("guardianctl migrate counter redis two >/root/said 2>&1"):
-        assert reached(lab, step, limit=60), "the step was not reached"
-        struck.strike(lab)
-        _recover(lab)
-    where = _one_of_each(lab)
+    with Copies(lab).watched() as copies:
+        with lab.one.machine.running("guardianctl migrate counter redis two >/root/said 2>&1"):
+            assert reached(lab, step, limit=60), "the step was not reached"
+            struck.strike(lab)
+            _recover(lab)
+        where = _one_of_each(lab)
     resumed = where.seen_in("redis") == before.redis
     # A host that loses its power loses what ran on it, as ever; nothing else may cost a container its memory.
     assert resumed or struck.host_dies == ("one" if where is lab.one else "two"), "it was started cold"
+    problem = wrong(copies.seen, may_go_back=bool(struck.host_dies))
+    assert not problem, problem
     _OUTCOMES[step, fault] = f"{'moved' if where is lab.two else 'goes on'}{'' if resumed else ', cold'}"
     _whole(where, before, resumed=resumed)
     if where is lab.one:
@@ -126,7 +137,10 @@ def _whole(site: Site, before: Before, *, resumed: bool) -> None:
     """The counter goes on from where it was, and its file with it; files of volume and layer are there."""
     seen = _count(site)
     site.wait_for(lambda: _count(site) > seen + 5)
+    now = seen_on(site)
+    assert now is not None
     if resumed:
-        assert seen >= before.count, "the counter went back"
+        assert now.token == before.counter.token, "the counter was started cold"
+        assert now.count > before.counter.count, "the counter went back"
     shown = site.machine.succeed("docker exec redis cat /kept/f /root/f").split()
     assert shown == ["kept", "layer"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,20 @@ def test_a_log_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Path, "open", broken)
     monkeypatch.setattr(Path, "read_text", broken)
     assert why(tmp_path, "the dump was rolled back") == "the dump was rolled back"
+
+
+def test_what_our_script_has_said_is_why(tmp_path: Path) -> None:
+    (tmp_path / "dump.log").write_text(
+        "guardian: cannot fsync the ledger: Input/output error\n(00.1) Error (criu/util.c:657): exited, status=1\n"
+    )
+    assert why(tmp_path, "rolled back") == "cannot fsync the ledger: Input/output error"
+    (tmp_path / "dump.log").write_text(f"guardian: CRIU is not watched: No such file or directory\n{_OWN}")
+    assert "link remap" in why(tmp_path, "rolled back")
+
+
+def test_a_full_store_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tar that CRIU calls for a tmpfs ends with 2, and there is no room for what it says."""
+    (tmp_path / "dump.log").write_text("(00.1) Error (criu/util.c:657): exited, status=2\n")
+    full = os.statvfs_result((4096, 4096, 1000, 3, 0, 0, 0, 0, 0, 255))
+    monkeypatch.setattr(os, "statvfs", lambda _path: full)
+    assert why(tmp_path, "rolled back").endswith("exited, status=2, no space is left in the store")
