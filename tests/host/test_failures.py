@@ -68,7 +68,7 @@ def test_a_ceiling_for_one_container_and_for_all(site: Site) -> None:
         ("img", "its images are not what they were: [Errno 2] No such file or directory: "),
         ("img/inventory.img", "its images are not what they were: img/inventory.img is missing"),
         ("img/pages-1.img", "its images are not what they were: img/pages-1.img is missing"),
-        ("proof", "dockerd did not start it: OCI runtime start failed: guardian: restore failed (status 1)"),
+        ("proof", "restore.log: what came back is not what was dumped"),
     ],
 )
 def test_a_ticket_without_what_it_needs_starts_cold(site: Site, missing: str, why: str) -> None:
@@ -78,7 +78,7 @@ def test_a_ticket_without_what_it_needs_starts_cold(site: Site, missing: str, wh
     site.machine.succeed(f"cd {STORE}/*/*/ && mv {missing} /root/away && rm -r /root/away")
     site.machine.execute("guardianctl restore lacks")
     assert site.outcome("lacks") == "cold"
-    assert site.reason("lacks").startswith(why)
+    assert why in site.reason("lacks")
     site.machine.wait_until_succeeds("docker exec lacks redis-cli ping")
     assert site.seen_in("lacks").run_id != before.run_id
     assert site.machine.succeed(
@@ -167,8 +167,9 @@ def test_a_read_only_ledger_at_the_moment_of_spent(site: Site) -> None:
     assert site.seen_in("careful").run_id != before.run_id, "started cold, not from the image"
     site.machine.fail(f"ls {ledger}/spent")
     assert site.outcome("careful") == "cold"
-    assert "restore failed (status 1)" in site.reason("careful")
-    assert "; and the ledger cannot be written: [Errno 30] Read-only file system" in site.reason("careful")
+    assert "restore.log: cannot write the ledger: Read-only file system; and the ledger" in site.reason(
+        "careful"
+    )
     assert site.machine.succeed(f"ls {STORE}/*/*/img/pages-1.img"), "the image stays"
 
 
