@@ -29,7 +29,9 @@ def bench(package: Path) -> Iterator[Bench]:
         Cell("imaging", "runc", "restart"),  # its CRIU's own error came later than the question why
         Cell("held", "criu", "restart"),  # a second dump did not know the peer that was down by then
         Cell("locked", "one EIO", "command"),  # where the verdict's fsync failed as well, it stayed frozen
-        Cell("killed", "worker", "restart"),  # two units had each started a worker: one settled the other's dumps
+        Cell(
+            "killed", "worker", "restart"
+        ),  # two units had each started a worker: one settled the other's dumps
         Cell("ticketed", "full", "command"),  # a folder for CRIU, and no room for a log in it; no result
         Cell("verdict", "full", "command"),  # images of namespaces cut short, and CRIU content with them
         Cell("proven", "containerd", "command"),  # it ran, and dockerd had been told that it did not
