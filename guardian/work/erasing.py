@@ -12,8 +12,8 @@ from guardian.work.host import Host
 log = logging.getLogger("guardian.erasing")
 
 _NICENESS = 19
-_EVERY = 600.0
-"""Seconds after which is looked for what other processes have put aside."""
+_EVERY = 15.0
+"""Seconds after which is looked for what other processes have put aside: guardianctl at the end of a move, gigabytes."""
 
 
 class Erasing:

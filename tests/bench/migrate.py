@@ -21,6 +21,7 @@ from tests.bench.__main__ import Line
 from tests.demo.own_time import BARE
 from tests.host import lab
 from tests.host.lab import Lab
+from tests.machines.errors import MachineError
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 SUITE = "forky+podman"
@@ -93,7 +94,11 @@ def _holes() -> io.FileIO:
 
 def _ours(the: Lab) -> Mapping[str, float]:
     _start(the, "docker")
-    total = _seconds(the, "guardianctl migrate --json big two >/root/told")
+    try:
+        total = _seconds(the, "guardianctl migrate --json big two >/root/told 2>/root/why")
+    except MachineError:
+        print(the.one.machine.read("/root/told"), the.one.machine.read("/root/why"), the.told(), flush=True)
+        raise
     told = json.loads(the.one.machine.read("/root/told"))
     assert [result["outcome"] for result in told["results"]] == ["resumed"], told
     the.two.machine.succeed("docker top big | grep -q hold.py")
