@@ -13,7 +13,7 @@ log = logging.getLogger("guardian.erasing")
 
 _NICENESS = 19
 _EVERY = 15.0
-"""Seconds after which is looked for what other processes have put aside: guardianctl at the end of a move, gigabytes."""
+"""Seconds after which is looked for what other processes have put aside: at the end of a move, gigabytes."""
 
 
 class Erasing:
