@@ -15,8 +15,6 @@ TOO_LONG = "the dump took longer than"
 """How the reason begins where a dump was ended because it hangs: it would hang again."""
 _FAILED = "the dump failed"
 """Where neither CRIU nor runc says why."""
-
-
 _LEAST = 1 << 20
 """Bytes of a disk that is full to CRIU, or to the tar that it calls for tmpfs, which says nothing but "status=2"."""
 

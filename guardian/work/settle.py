@@ -47,7 +47,7 @@ def settle(
         note_state(checkpoint, State.KILLED)
         gate.allow_exec(container.id)
         facts.forget(container.id)
-        unsaved.forget(container.id, before=checkpoint.record().taken)
+        unsaved.forget(container.id, before=checkpoint.taken())
         return what
     void(checkpoint, reason)
     if known is not None and what is not Aftermath.DIED:
