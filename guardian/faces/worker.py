@@ -91,6 +91,7 @@ class Worker:
             listening.listen(16)
             temporary.rename(paths.WORKER_SOCKET)
             systemd.notify("READY=1")
+            systemd.show_life()
             # After it, since it may wait for a dump that another worker has begun; calls wait in the socket's queue.
             recover.recover(self._host, say=lambda text: log.info("%s", text))
             while True:

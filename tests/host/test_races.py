@@ -1,4 +1,4 @@
-"""What users do at the worst moment, two guardianctl at once, dumps and restores that hang: all of them at a held step.
+"""What users do at the worst moment, two guardianctl at once; dumps, restores, a worker that hang: all at a held step.
 
 `make test-races` is the whole table of acts and steps.
 """
@@ -24,6 +24,7 @@ from tests.races.runner import Runner
 
 _LIMIT = 30.0
 _OWN = "/etc/guardian/guardian.toml"
+_WATCHDOG = "/run/systemd/system/guardian-worker.service.d/watchdog.conf"
 _HUNG_DUMP = image_is_opened(r"pages-\d+\.img", "locked")
 _HUNG_RESTORE = image_is_opened(r"pagemap-\d+\.img", "restoring")
 
@@ -230,3 +231,47 @@ def test_a_restore_that_hangs(bench: Bench) -> None:
     }
     _kept(bench, _tokens(bench))
     bench.connect()
+
+
+@pytest.fixture
+def watched(bench: Bench) -> Iterator[Bench]:
+    """Its worker has 4 seconds to show that it lives, not 60."""
+    bench.host.succeed(f"mkdir -p $(dirname {_WATCHDOG})")
+    bench.host.write(_WATCHDOG, "[Service]\nWatchdogSec=4\n")
+    bench.host.succeed("systemctl daemon-reload; systemctl restart guardian-worker")
+    bench.host.wait_until_succeeds("guardianctl list")
+    yield bench
+    bench.host.succeed(f"rm -f {_WATCHDOG}; systemctl daemon-reload; systemctl restart guardian-worker")
+
+
+@pytest.mark.parametrize(
+    ("way", "step"), [("stop", "imaging"), ("reboot", "dumped"), ("restart", "restoring")]
+)
+def test_a_worker_that_hangs(watched: Bench, way: str, step: str) -> None:
+    """It is killed and the next one is asked: docker's stop and start end soon, and everybody is resumed."""
+    before, host = _tokens(watched), watched.host
+    gate = Gate(host.store, STEPS[step].wanted, 0)
+    begun = time.monotonic()
+    try:
+        host.succeed("systemctl reset-failed docker.service")
+        host.run("systemctl reboot" if way == "reboot" else f"systemctl {way} --no-block docker.service")
+        assert gate.reached(limit=_LIMIT)
+        (worker,) = victims(watched, "worker", "")
+        os.kill(worker, signal.SIGSTOP)
+    finally:
+        gate.open()
+    if way == "reboot":
+        host.wait_for_shutdown()
+        host.start()
+    else:
+        host.wait_until_succeeds('[ -z "$(systemctl list-jobs --no-legend)" ]', timeout=60)
+    if way == "stop":
+        host.succeed("systemctl start docker.service", timeout=60)
+    watched.site.wait_restored()
+    assert time.monotonic() - begun < 60
+    assert {watched.site.outcome(name) for name in before} == {"resumed"}
+    if way == "reboot":
+        watched.connect()
+    _kept(watched, before)
+    # It alone: one that works is not killed.
+    assert int(host.succeed("systemctl show -P NRestarts guardian-worker")) == (0 if way == "reboot" else 1)
