@@ -67,7 +67,6 @@ class Worker:
         self._host = dataclasses.replace(Host.of(config), committed=self._hashing.add)
         self._erasing = Erasing(self._host)
         self._claims = Claims()
-        self._stopping = threading.Event()
         self._stops = threading.Lock()
         self._watch = Watch(self._host, self._claims)
 
@@ -110,7 +109,7 @@ class Worker:
 
     def _leave(self) -> None:
         """SIGTERM: jobs are let come to their end first; the unit's TimeoutStopSec is the limit on the way down."""
-        self._stopping.set()
+        self._watch.begin_stop()
         self._erasing.end()  # the disk is the last jobs'
         self._claims.wait_until_free(limit=_PATIENCE)
         os._exit(0)
@@ -189,7 +188,7 @@ class Worker:
         if not docker_daemon.running_pid():
             return []  # it died: the drop-in's ExecStartPre does the work, just before a new one would kill them
         # A restore under way begins nothing new: what it has not begun stays in the ledger.
-        self._stopping.set()
+        self._watch.begin_stop()
         # Two units ask, at once or one after the other: neither may end before the checkpoint has.
         with self._stops:
             if self._claims.claimed():
@@ -207,9 +206,10 @@ class Worker:
             return engine_cycle.engine_died(self._host, say=caller.say)
 
     def _engine_is_up(self, _request: Request, caller: Caller) -> list[Result]:
-        self._stopping.clear()
+        stopping = self._watch.stopping()
+        stopping.clear()
         with self._claims.claim(self._containers(), "restore", wait=self._host.config.restore_budget):
-            return engine_cycle.engine_is_up(self._host, stopping=self._stopping, say=caller.say)
+            return engine_cycle.engine_is_up(self._host, stopping=stopping, say=caller.say)
 
     def _checkpoint(self, request: Request, caller: Caller) -> list[Result]:
         containers = self._containers()
@@ -301,9 +301,9 @@ class Worker:
             caller.accept()
             ids = [item.id for item in chosen]
             ready, results = pending.sort_out(self._host, containers, ids, say=caller.say, arriving=True)
-            alone = build([], [])  # they stood still together: nobody waits for anybody
+            alone, stopping = build([], []), self._watch.stopping()  # they stood still together: nobody waits
             return results + restore(
-                self._host, alone, ready, stopping=self._stopping, say=caller.say, coming=Coming(caller)
+                self._host, alone, ready, stopping=stopping, say=caller.say, coming=Coming(caller)
             )
 
     def _remove(self, request: Request, caller: Caller) -> list[Result]:
@@ -323,7 +323,8 @@ class Worker:
         with self._claims.claim([item for item in containers if item.id in ids], "restore"):
             caller.accept()
             ready, results = pending.sort_out(self._host, containers, ids, say=caller.say)
-            return results + restore(self._host, found.graph, ready, stopping=self._stopping, say=caller.say)
+            stopping = self._watch.stopping()
+            return results + restore(self._host, found.graph, ready, stopping=stopping, say=caller.say)
 
     def _release(self, request: Request, caller: Caller) -> list[Result]:
         containers = self._containers()

@@ -34,6 +34,7 @@ class Watch:
         self._never = threading.Event()
         self._lock = threading.Lock()
         self._events: Events | None = None
+        self._stopping = threading.Event()
         self._leave_alone = 0
         self._until = 0.0
         self._held_for: dict[str, float] = {}
@@ -97,11 +98,22 @@ class Watch:
 
     def let_go(self) -> None:
         """Close the connection to a dockerd that is about to stop: it would wait 5 s for us to do so."""
+        self.begin_stop()
         with self._lock:
-            self._leave_alone = docker_daemon.running_pid()
-            self._until = time.monotonic() + _STOP_LIMIT
             if self._events is not None:
                 self._events.close()
+
+    def begin_stop(self) -> None:
+        """This dockerd is about to stop, or we are: what a restore has not begun waits."""
+        self._leave_alone = docker_daemon.running_pid()
+        self._until = time.monotonic() + _STOP_LIMIT
+        self._stopping.set()
+
+    def stopping(self) -> threading.Event:
+        """Set while dockerd is about to stop; not any more where it is another one, or was not stopped after all."""
+        if not self._is_left_alone(docker_daemon.running_pid()):
+            self._stopping.clear()
+        return self._stopping
 
     def _is_left_alone(self, pid: int) -> bool:
         """Whether this dockerd is about to stop. One that is still there much later was not stopped after all."""
