@@ -72,7 +72,7 @@ class Watch:
         for container_id in holds:
             if container_id in busy or self._has_no_end(container_id):
                 continue
-            self._held_for[container_id] = self._held_for.get(container_id, 0.0) + _COUNT_EVERY
+            self._held_for[container_id] = self._held_for.get(container_id, -_COUNT_EVERY) + _COUNT_EVERY
             if self._held_for[container_id] >= self._host.config.hold_expiry:
                 self._expire(container_id)
 
