@@ -144,10 +144,9 @@ static void answer(int fd, const char *text)
 	close(fd);
 }
 
-/* wait_start returns the connection of `start` once it is there and the gate is open, or -1 at the limit. */
-static int wait_start(int listening, int gate)
+/* wait_start returns the connection of `start` once it is there and the gate is open, or -1 when the time is over. */
+static int wait_start(int listening, int gate, long long end)
 {
-	long long end = monotonic_ms() + 1000 * ticket.gate_seconds;
 	int asking = -1, open_now = 0;
 
 	while (asking < 0 || !open_now) {
@@ -187,6 +186,7 @@ static void __attribute__((noreturn)) hold(int ready)
 {
 	char home[PATH_SIZE], reason[ANSWER_SIZE];
 	int original = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	long long end = monotonic_ms() + 1000 * ticket.gate_seconds;
 	int listening, gate, signals, asking;
 	pid_t preparing, init;
 
@@ -211,10 +211,10 @@ static void __attribute__((noreturn)) hold(int ready)
 	if (write(ready, "ready", 5) != 5)
 		_exit(1);
 	close(ready);
-	asking = wait_start(listening, gate);
+	asking = wait_start(listening, gate, end);
 	if (asking < 0)
 		_exit(125);
-	init = restore(preparing, home, original, signals, reason);
+	init = restore(preparing, home, original, signals, end, reason);
 	if (init < 0) {
 		strncat(reason, "\n", sizeof reason - strlen(reason) - 1);
 		answer(asking, reason);

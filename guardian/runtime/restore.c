@@ -21,7 +21,7 @@
 
 #define CONSOLE "console"
 
-enum { LEAST_LOG = 65536, LOOK_LIMIT_MS = 10000 };
+enum { LEAST_LOG = 65536, LOOK_LIMIT_MS = 10000, LEAST_MS = 500 };
 
 /* own_cgroup is where this process is now, to come back to. */
 int own_cgroup(char *out)
@@ -246,11 +246,12 @@ static void unmount_root(void)
 		;
 }
 
-pid_t restore(pid_t preparing, const char *home, int original_network, int signals, char *reason)
+pid_t restore(pid_t preparing, const char *home, int original_network, int signals, long long end, char *reason)
 {
 	/* Python takes its time on a host that has just booted (30 s seen, emulated and overloaded). */
 	int status = wait_child(preparing, signals, 1000 * ticket.restore_seconds);
 	char work[PATH_SIZE];
+	long long left, limit;
 	pid_t child, init;
 
 	if (status != 0) {
@@ -269,16 +270,23 @@ pid_t restore(pid_t preparing, const char *home, int original_network, int signa
 		snprintf(reason, ANSWER_SIZE, "there is no folder for CRIU to work in: %s", strerror(errno));
 		return -1;
 	}
+	left = end - monotonic_ms();
+	if (left < LEAST_MS) {
+		snprintf(reason, ANSWER_SIZE, "no time was left in the budget for its restore");
+		return -1;
+	}
+	limit = left < 1000 * ticket.restore_seconds ? left : 1000 * ticket.restore_seconds;
 	child = fork();
 	if (child == 0)
 		exec_restore(original_network, work);
-	status = wait_child(child, signals, 1000 * ticket.restore_seconds);
+	status = wait_child(child, signals, limit);
 	if (status != 0) {
 		unmount_root();
 		/* CRIU sits in the container's cgroup (runc, criuApplyCgroups): this ends it, and then runc. */
 		kill_cgroup();
 		if (status < 0) {
-			snprintf(reason, ANSWER_SIZE, "restore took longer than %ld s", ticket.restore_seconds);
+			snprintf(reason, ANSWER_SIZE, "restore took longer than %lld s%s", (limit + 500) / 1000,
+			         limit == left ? ", all that was left of the budget" : "");
 			wait_child(child, signals, CREATE_LIMIT_MS);
 		} else {
 			/* A log in memory is gone when somebody reads this. */

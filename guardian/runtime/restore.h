@@ -18,7 +18,8 @@ void kill_cgroup(void);
 pid_t prepare_bundle(void);
 
 /* restore runs `runc restore` and puts limits and network back. `home` is the cgroup to go back to first (empty: none),
- * `signals` a signalfd of SIGCHLD. Returns init's pid, or -1 with the reason in `reason` (ANSWER_SIZE). */
-pid_t restore(pid_t preparing, const char *home, int original_network, int signals, char *reason);
+ * `signals` a signalfd of SIGCHLD, `end` the monotonic ms when the budget is over. Returns init's pid, or -1 with the
+ * reason in `reason` (ANSWER_SIZE). */
+pid_t restore(pid_t preparing, const char *home, int original_network, int signals, long long end, char *reason);
 
 #endif

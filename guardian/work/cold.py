@@ -73,7 +73,7 @@ class ColdStart:
         self._result: Result | None = None
         self._thread: threading.Thread | None = None
 
-    def begin(self) -> None:
+    def begin(self, _left: float) -> None:
         """End its hold and ask dockerd, in a thread."""
         gate.withdraw(self.container.id)
         gate.lift(self.container.id)

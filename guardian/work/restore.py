@@ -24,6 +24,7 @@ from guardian.work.placeholders import Placeholders
 from guardian.work.resume import Pending, Resume
 
 _HEALTH_INTERVAL = 0.5
+_NO_TIME = "no time was left in the budget for its restore"
 
 log = logging.getLogger("guardian.restore")
 
@@ -78,7 +79,7 @@ class _Restore:
                     item = self._pending[container_id]
                     placeholders.make_way(item.record, item.checkpoint)
                     one = self._one(item)
-                    one.begin()
+                    one.begin(self._left())
                     # Whoever comes next takes the next address: only a dockerd that hangs may cost the order.
                     announcements.wait(container_id, one.ended, limit=self._left())
                     thread = threading.Thread(target=self._finish, args=(one,), name=one.container.name)
@@ -106,7 +107,11 @@ class _Restore:
         container_id = one.container.id
         try:
             self._wait_for_dependencies(container_id)
-            result = one.finish(self._left())
+            if isinstance(one, Resume) and time.monotonic() >= self._end:
+                one.abandon()
+                result = one.start_cold(_NO_TIME, self._left())
+            else:
+                result = one.finish(self._left())
         except Exception as error:  # whatever went wrong, the hold must end and the dependents go on
             log.exception("%s", one.container.name)
             one.abandon()

@@ -84,14 +84,14 @@ class Resume:
         self._thread: threading.Thread | None = None
         self.ended = -1
 
-    def begin(self) -> None:
-        """Give the ticket and say `docker start`, in a thread."""
+    def begin(self, left: float) -> None:
+        """Give the ticket and say `docker start`, in a thread; what is not back once `left` is over is ended."""
         self._error = ""
         self._without_criu = 0
         try:
             self._checkpoint.mark(State.TICKETED)
             gate.clear_holder(self.container.id)
-            gate.give(self._ticket())
+            gate.give(self._ticket(left))
         except OSError as error:
             self._error = f"the ticket cannot be written: {error}"
         self.ended, writer = os.pipe2(os.O_CLOEXEC)
@@ -107,7 +107,7 @@ class Resume:
         if self._worth_another_try(seconds=time.monotonic() - begun, left=left):
             first, kept, error = self._reason(), not self._address_is_gone(), self._error
             self._end_half_restored()
-            self.begin()
+            self.begin(left - (time.monotonic() - begun))
             notes = [self._let_run(addresses_kept=kept)]
             if gate.REFUSAL in self._error:
                 # dockerd's own restart came before and took the ticket. Where it came through the container runs.
@@ -129,6 +129,8 @@ class Resume:
             self._end_restored()  # dockerd would not know it
         elif _RESTORE_FAILED in self._error:
             self._end_half_restored()
+        else:
+            mounts.detach_work(self._checkpoint.folder)  # of a CRIU that was killed because it hung
         return self.start_cold(reason, left)
 
     def _runs_all_the_same(self) -> bool:
@@ -168,7 +170,7 @@ class Resume:
         if not self._error or self._damage or self._engine_went_away() or not self._checkpoint.intact():
             return False
         return self._address_is_gone() or (
-            not self._checkpoint.elsewhere() and seconds < _SOON and 2 * seconds < left
+            not self._checkpoint.elsewhere() and seconds < _SOON and 2 * max(seconds, 1.0) < left
         )
 
     def start_cold(self, reason: str, left: float) -> Result:
@@ -335,14 +337,14 @@ class Resume:
     def _limit(self) -> float:
         return self._host.config.restore_budget + self._host.config.restore_timeout
 
-    def _ticket(self) -> gate.Ticket:
+    def _ticket(self, left: float) -> gate.Ticket:
         return gate.Ticket(
             container_id=self.container.id,
             checkpoint=self._checkpoint.folder,
             cgroup=self._record.cgroup,
             own_network=self._record.own_network,
             oom_score_adj=self._record.oom_score_adj,
-            gate_seconds=int(self._host.config.restore_budget),
+            gate_seconds=max(1, int(left)),
             restore_seconds=int(self._host.config.restore_timeout),
             flags=runc.restore_flags(),
         )
