@@ -151,6 +151,7 @@ class _Group:
             if self._kind.purpose is Purpose.SUSPEND and departure is None:
                 self._presync(ready)
             ready = self._stand_still(ready)
+            self._slots.forget(*(dump.rank for dump in dumps if dump.failed))
             if departure is not None and ready:
                 departure.begin([(dump.container.name, dump.checkpoint) for dump in ready])
             self._dump(ready)
@@ -254,6 +255,7 @@ class _Group:
                     )
                 )
                 dumps[-1].rank = worth(member, size)
+                self._slots.expect(dumps[-1].rank)
                 self._sizes[dumps[-1]] = size
             except GuardianError as error:
                 self._reasons[container.id] = str(error)
