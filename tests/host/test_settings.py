@@ -18,7 +18,7 @@ from tests.host.site import Redis, Site
 STORE = "/var/lib/guardian/store"
 _COMMIT = "/usr/libexec/docker-guardian/commit"
 _FENCE_TIME = 4.0
-_MAX_AGE = 20.0
+_MAX_AGE = 30.0
 _SETTINGS = f"""\
 [checkpoint]
 sync-timeout = "2s"
