@@ -115,7 +115,7 @@ class Checkpoint:
     def processes(self) -> int:
         """How many processes were saved; 0 where that is not known."""
         try:
-            return (self.folder / "tasks").read_text().count("\n")
+            return (self.folder / "tasks").read_bytes().count(b"\n")
         except OSError:
             return 0
 
