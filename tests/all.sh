@@ -43,7 +43,7 @@ part 11 'demo trixie' env HOST=trixie make demo
 part 12 bench-runtime make bench-runtime
 part 13 bench-forensics make bench-forensics
 part 14 bench-migrate make bench-migrate
-part 15 fuzz-images make fuzz-images
+part 15 fuzz-images env ROUNDS=25000 make fuzz-images
 part 16 fuzz-archives make fuzz-archives
 part 21 fuzz make fuzz
 part 22 bench-at-rest make bench-at-rest

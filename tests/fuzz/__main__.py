@@ -1,10 +1,13 @@
-"""`make fuzz-images`: damaged images of a planted program, ROUNDS of them (100,000), from SEED (1) on.
+"""`make fuzz-images`: damaged checkpoints of a planted program, ROUNDS of them (100,000), from SEED (1) on.
 
-Needs pycriu on the path. Exit status 0 if every one led to facts or to an error of guardian's, soon and in bounds.
+Each is read by one of `readers.READERS`, which the seed chooses. Needs pycriu on the path. Exit status 0 if every one
+led to facts or to an error of guardian's, soon and in bounds.
 """
 
 from __future__ import annotations
 
+import collections
+import logging
 import os
 import subprocess
 import sys
@@ -20,8 +23,8 @@ _REPOSITORY = Path(__file__).resolve().parents[2]
 _AT_ONCE = 5000
 
 
-def originals(target: Path) -> Path:
-    """The images of a snapshot of tests/programs/planted.py, taken on a host made for it."""
+def original(target: Path) -> Path:
+    """The folder of a snapshot of tests/programs/planted.py, taken on a host made for it, in its container's folder."""
     with ContainerHost("forky") as host:
         subprocess.run(
             [_REPOSITORY / "packaging" / "build.sh", target], check=True, stdout=subprocess.DEVNULL
@@ -29,27 +32,31 @@ def originals(target: Path) -> Path:
         site = Site(host)
         site.install(next(target.glob("*.deb")))
         plant(site)
-        host.succeed(
-            "guardianctl snapshot planted && tar -C /var/lib/guardian/store/*/* -cf /root/img.tar img"
-        )
-        host.copy_from("/root/img.tar", target / "img.tar")
-    subprocess.run(["tar", "-C", target, "-xf", target / "img.tar"], check=True)
-    return target / "img"
+        host.succeed("guardianctl snapshot planted")
+        host.wait_until_succeeds("guardianctl checkpoints --json | grep -q '\"hashed\": true'")
+        host.succeed("cd /var/lib/guardian/store && tar -cf /root/store.tar */*/")
+        host.copy_from("/root/store.tar", target / "store.tar")
+    subprocess.run(["tar", "-C", target, "-xf", target / "store.tar"], check=True)
+    return next(target.glob("*/*/img")).parent
 
 
 def main() -> int:
     """Run the campaign in portions, each with a seed of its own."""
     rounds, seed = int(os.environ.get("ROUNDS", "100000")), int(os.environ.get("SEED", "1"))
-    total: dict[str, int] = {}
+    logging.disable(logging.CRITICAL)
+    total: dict[str, collections.Counter[str]] = {}
     with tempfile.TemporaryDirectory() as temporary:
-        images = originals(Path(temporary))
-        for number in range((rounds + _AT_ONCE - 1) // _AT_ONCE):
+        checkpoint = original(Path(temporary))
+        for number, begin in enumerate(range(0, rounds, _AT_ONCE)):
             with tempfile.TemporaryDirectory() as scratch:
-                found = campaign(images, Path(scratch), rounds=_AT_ONCE, seed=seed + number)
-            for outcome, count in found.items():
-                total[outcome] = total.get(outcome, 0) + count
+                now = min(_AT_ONCE, rounds - begin)
+                found = campaign(checkpoint, Path(scratch), rounds=now, seed=seed + number)
+            for reader, outcomes in found.items():
+                total.setdefault(reader, collections.Counter()).update(outcomes)
             print(f"seed {seed + number}: {found}", flush=True)
-    print(f"{sum(total.values())} damaged images: {total}; no crash, no hang, no growth")
+    for reader, outcomes in sorted(total.items()):
+        print(f"{reader}: {outcomes.total()} damaged checkpoints: {dict(outcomes)}")
+    print(f"{sum(outcomes.total() for outcomes in total.values())} in all; no crash, no hang, no growth")
     return 0
 
 
