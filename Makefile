@@ -143,7 +143,7 @@ bench-migrate: ## 1 GiB to another host, against ssh, runc and podman; run it wi
 	venv=$(VENV); $$venv/bin/python -m tests.bench.migrate
 
 .PHONY: fuzz-images
-fuzz-images: ## checkpoints damaged at random, 100,000 of them, for all that reads them: an hour and a half (ROUNDS=, SEED=)
+fuzz-images: ## checkpoints damaged at random, 100,000 of them, for all that reads them: an hour (ROUNDS=, SEED=, PROGRAM=small, JOBS=)
 	tests/need.sh $(PACKAGING)
 	venv=$(VENV); PYTHONPATH=$$(tests/pycriu.sh) $$venv/bin/python -m tests.fuzz
 
