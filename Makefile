@@ -103,7 +103,7 @@ test-faults: ## every fault at every step of a checkpoint's life; goes on where 
 	venv=$(VENV); $$venv/bin/python -m tests.faults
 
 .PHONY: test-races
-test-races: ## what users do to a container, at every step of its save and resume (ONLY=, MINUTES=, SEED=): half an hour
+test-races: ## what users do to a container, at every step of its save and resume; goes on where it stopped (JOBS=, ONLY=, MINUTES=, SEED=)
 	tests/need.sh $(PACKAGING)
 	venv=$(VENV); $$venv/bin/python -m tests.races
 
@@ -143,10 +143,10 @@ bench-migrate: ## 1 GiB to another host, against ssh, runc and podman; run it wi
 	venv=$(VENV); $$venv/bin/python -m tests.bench.migrate
 
 .PHONY: fuzz-images
-fuzz-images: ## images damaged at random, 100,000 of them (ROUNDS=, SEED=)
+fuzz-images: ## checkpoints damaged at random, 100,000 of them, for all that reads them: an hour (ROUNDS=, SEED=, PROGRAM=small, JOBS=)
 	tests/need.sh $(PACKAGING)
 	venv=$(VENV); PYTHONPATH=$$(tests/pycriu.sh) $$venv/bin/python -m tests.fuzz
 
 .PHONY: test-all
-test-all: ## everything, in two lanes, with a table at the end: about two hours
+test-all: ## everything, in two lanes, with a table at the end: about five hours
 	tests/all.sh

@@ -35,13 +35,18 @@ part 03 images make images
 	part 17 power make test-power
 } &
 wait
+part 18 faults env JOBS=3 make test-faults
+part 19 races env JOBS=2 make test-races
+part 20 many make test-many
 part 10 demo make demo
 part 11 'demo trixie' env HOST=trixie make demo
 part 12 bench-runtime make bench-runtime
 part 13 bench-forensics make bench-forensics
 part 14 bench-migrate make bench-migrate
-part 15 fuzz-images make fuzz-images
+part 15 fuzz-images env ROUNDS=25000 make fuzz-images
 part 16 fuzz-archives make fuzz-archives
+part 21 fuzz make fuzz
+part 22 bench-at-rest make bench-at-rest
 {
 	printf 'Commit %s, %s, %s cores.\n\n' "$(git rev-parse --short HEAD)" "$(date -u +%F)" "$(nproc)"
 	printf '| part | command | verdict | tests | time |\n|---|---|---|---|---|\n'

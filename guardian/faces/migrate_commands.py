@@ -16,7 +16,7 @@ from guardian.faces import worker_client
 from guardian.faces.asking import tell
 from guardian.faces.cli_migrate import remote_command
 from guardian.faces.configuration import load_config
-from guardian.faces.jobs import Call, Move, Status, status_of
+from guardian.faces.jobs import MOST_WAIT, Call, Move, Status, status_of
 from guardian.faces.worker_client import Conversation, WorkerUnavailable
 from guardian.host import criu_cpu
 from guardian.host.checkpoint import Checkpoint
@@ -97,6 +97,8 @@ def _migrate(remote: Remote, options: argparse.Namespace) -> int:
 
 
 def _passengers(engine: Engine, options: argparse.Namespace) -> list[Passenger]:
+    if not 0 < options.limit <= MOST_WAIT:
+        raise BadInput("the limit does not parse", f"it must be above 0 and at most {MOST_WAIT:g} seconds")
     chosen = _chosen(engine, options.names[:-1], options.compose)
     if options.name and len(chosen) != 1:
         raise BadInput("another name is for one container")

@@ -26,7 +26,7 @@ from guardian.model.config import Config, from_mapping
 from guardian.model.connections import address
 from guardian.model.container import Container
 from guardian.model.errors import BadInput, EngineUnavailable, GuardianError, StoreError, UnknownContainer
-from guardian.model.graph import build
+from guardian.model.graph import Graph, Member, build
 from guardian.model.labels import Mode
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Purpose
@@ -223,19 +223,25 @@ class Worker:
             ]
         with self._claims.claim([member.container for member in chosen], "checkpoint"):
             caller.accept()
-            results = checkpoint(
-                self._host,
-                found.graph,
-                chosen,
-                purpose=Purpose.SUSPEND,
-                by_person=True,
-                budget=Budget(self._host.config.checkpoint_budget),
-                say=caller.say,
-                given_up=goes_on,
-                pre_dump=request.pre_dump,
-            )
+            results = self._taken(Purpose.SUSPEND, found.graph, chosen, request, caller)
             pending.until_noticed(results)
         return results
+
+    def _taken(
+        self, purpose: Purpose, graph: Graph, chosen: list[Member], request: Request, caller: Caller
+    ) -> list[Result]:
+        return checkpoint(
+            self._host,
+            graph,
+            chosen,
+            purpose=purpose,
+            by_person=True,
+            budget=Budget(self._host.config.checkpoint_budget),
+            say=caller.say,
+            given_up=goes_on,
+            note=request.note,
+            pre_dump=request.pre_dump,
+        )
 
     def _snapshot(self, request: Request, caller: Caller) -> list[Result]:
         """Of any container that is named, guarded or not; without a name of all guarded ones that run."""
@@ -249,18 +255,7 @@ class Worker:
         ]
         with self._claims.claim([member.container for member in chosen], "snapshot"):
             caller.accept()
-            results = checkpoint(
-                self._host,
-                found.graph,
-                chosen,
-                purpose=Purpose.SNAPSHOT,
-                by_person=True,
-                budget=Budget(self._host.config.checkpoint_budget),
-                say=caller.say,
-                given_up=goes_on,
-                note=request.note,
-                pre_dump=request.pre_dump,
-            )
+            results = self._taken(Purpose.SNAPSHOT, found.graph, chosen, request, caller)
         for member in chosen:
             retention.tidy(self._host, member.container.id)
         return results

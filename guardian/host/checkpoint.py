@@ -96,10 +96,12 @@ class Checkpoint:
     def taken(self) -> float:
         """When, by its id: wall-clock seconds, of use where its record cannot be read; 0 where it does not say.
 
-        To the millisecond: a container may have been started in the same second.
+        To the millisecond, which ids had none of at first: a container may have been started in the same second.
         """
+        moment = self.id.partition("-")[0]
         try:
-            return calendar.timegm(time.strptime(self.id[:15], "%Y%m%dT%H%M%S")) + int(self.id[15:18]) / 1000
+            seconds = calendar.timegm(time.strptime(moment[:15], "%Y%m%dT%H%M%S"))
+            return seconds + int(moment[15:] or 0) / 1000
         except ValueError:
             return 0.0
 
@@ -113,7 +115,7 @@ class Checkpoint:
     def processes(self) -> int:
         """How many processes were saved; 0 where that is not known."""
         try:
-            return (self.folder / "tasks").read_text().count("\n")
+            return (self.folder / "tasks").read_bytes().count(b"\n")
         except OSError:
             return 0
 

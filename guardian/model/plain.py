@@ -20,8 +20,8 @@ _LARGEST = 1 << 63
 def made(of: type[Made], data: object, *, more: bool = False) -> Made:
     """The dataclass `of` with these fields, each of the type it is annotated with; raises ValueError.
 
-    Fields that have a default may be missing; with `more`, keys that are no field are left out. Annotations may be
-    text, numbers, enumerations by value, dataclasses, `tuple[X, ...]`, `Mapping[str, X]` and `Any`.
+    Fields that have a default may be missing; with `more`, keys that are no field are left out, at every depth.
+    Annotations may be text, numbers, enumerations by value, dataclasses, `tuple[X, ...]`, `Mapping[str, X]` and `Any`.
     """
     if not isinstance(data, Mapping):
         raise ValueError(f"{quoted(data)} is no table")  # noqa: TRY004
@@ -32,7 +32,7 @@ def made(of: type[Made], data: object, *, more: bool = False) -> Made:
     found = {}
     for field in dataclasses.fields(of):  # type: ignore[arg-type]
         if field.name in data:
-            found[field.name] = _value(field.name, kinds[field.name], data[field.name])
+            found[field.name] = _value(field.name, kinds[field.name], data[field.name], more=more)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ValueError(f"{field.name} is missing")
     return of(**found)
@@ -43,14 +43,14 @@ def _annotated(of: Any) -> Mapping[str, Any]:
     return typing.get_type_hints(of)
 
 
-def _value(name: str, kind: Any, value: object) -> Any:
+def _value(name: str, kind: Any, value: object, *, more: bool) -> Any:
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_value(name, inner[0], item) for item in value)
+        return tuple(_value(name, inner[0], item, more=more) for item in value)
     if origin is collections.abc.Mapping and isinstance(value, Mapping):
-        return {_text(name, key): _value(name, inner[1], item) for key, item in value.items()}
+        return {_text(name, key): _value(name, inner[1], item, more=more) for key, item in value.items()}
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        return made(kind, value)
+        return made(kind, value, more=more)
     return _single(name, kind, value)
 
 

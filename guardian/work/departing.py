@@ -149,9 +149,13 @@ class Departing:
             self._output.message({"complete": True, "limit": ENDING, "images": sizes})
             if not self._hear(ENDING).get("proven"):
                 raise BadInput("the other host says what is not understood")
-        except (GuardianError, OSError, LookupError, ValueError) as error:
+        except GuardianError as error:
             self._give_up(talk, error)
             raise
+        except (OSError, LookupError, ValueError) as error:
+            # Images that are gone, say: the worker gave it up meanwhile, and knows why.
+            why = self._give_up(talk, error)
+            raise GuardianError("the move was given up", why or str(error)) from error
         verdict = self._commit(talk)
         if verdict is not Verdict.COMMIT:
             with contextlib.suppress(LinkLost):
@@ -265,13 +269,16 @@ class Departing:
         except OSError as error:
             log.warning("the move stays open here, guardianctl migrate --resolve closes it: %s", error)
 
-    def _give_up(self, talk: Talk, error: Exception) -> None:
-        """Before the word: it goes on here. The other host is told, if it is still there."""
+    def _give_up(self, talk: Talk, error: Exception) -> str:
+        """Before the word: it goes on here. The other host is told, if it is still there.
+
+        Returns the worker's reason.
+        """
         with contextlib.suppress(GuardianError):
             talk.tell({"word": Verdict.VOID.value})
         with contextlib.suppress(LinkLost):
             self._output.message({"void": str(error)[:1000]})
-        self._reason(talk)
+        return self._reason(talk)
 
     def _reason(self, talk: Talk) -> str:
         """Wait until the worker has brought it to its end; returns why, as it says."""

@@ -11,6 +11,7 @@ and then the end, as of every call. All members share one verdict (STORE/.moves/
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -45,6 +46,7 @@ class Departure:
         self._waiting: set[str] = set()
         self._word: Verdict | None = None
         self._told = False
+        self._why = ""
         self._changed = threading.Condition()
 
     def begin(self, checkpoints: Sequence[tuple[str, Checkpoint]]) -> None:
@@ -75,11 +77,15 @@ class Departure:
                 self._changed.notify_all()
             self._changed.wait_for(lambda: self._word is not None, timeout=self.limit)
             if self._word is not Verdict.COMMIT:
-                raise CannotSave("the move was given up", "it goes on here")
+                raise CannotSave("the move was given up", f"{self._why}it goes on here")
 
     def _exchange(self) -> Verdict:
         self._talk.tell({"dumped": True})
-        return Verdict.COMMIT if self._talk.hear(self.limit).get("word") == "commit" else Verdict.VOID
+        begun = time.monotonic()
+        said = self._talk.hear(self.limit)
+        if not said and time.monotonic() - begun >= self.limit:
+            self._why = f"it would have stood still for more than {self.limit:g} s, "
+        return Verdict.COMMIT if said.get("word") == "commit" else Verdict.VOID
 
     def decided(self, checkpoint: Checkpoint) -> None:
         """A member's script has ended: say what holds, once it is on disk. Raises OSError where that cannot be had."""

@@ -12,7 +12,7 @@ from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine, seconds
 from guardian.host.docker_placeholders import Placeholders
 from guardian.model.container import Container
-from guardian.model.errors import AlreadyRunning, GuardianError, NoCheckpoint, UnknownContainer
+from guardian.model.errors import AlreadyRunning, GuardianError, NoCheckpoint, StoreError, UnknownContainer
 from guardian.model.graph import Graph, Member
 from guardian.model.labels import PLACEHOLDER, Mode
 from guardian.model.outcome import Outcome, Result
@@ -86,7 +86,11 @@ def engine_is_up(host: Host, *, stopping: threading.Event, say: Say) -> list[Res
         Placeholders().remove()  # the power went in the middle of a restore
     found = guarded.find(containers, host.config)
     left = left_to_dockerd.find(containers)
-    waiting = {item.container_id for item in host.ledger.all()} | set(gate.holds())
+    try:
+        waiting = {item.container_id for item in host.ledger.all()} | set(gate.holds())
+    except StoreError:
+        left_to_dockerd.start(host, left, say=say)  # nobody knows what waits, but nothing does for these
+        raise
     ready, results = pending.sort_out(host, containers, sorted(waiting - left.keys()), say=say)
     ready, cold_ones = canary.sent_ahead(host, ready, stopping=stopping, say=say)
     results += cold_ones

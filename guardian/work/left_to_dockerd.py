@@ -47,6 +47,7 @@ def start(host: Host, found: Mapping[str, tuple[Container, str]], *, say: Say) -
         gate.lift(container.id)
         outcome = (Outcome.COLD, reason) if container.running else cold(container, reason)
         results.append(stop.note(host, container, *outcome))
-        unsaved.forget(container.id)
+        if results[-1].checkpoint:  # else it is written down once the store can be
+            unsaved.forget(container.id)
         say(line(results[-1]))
     return results

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from tests.faults.host import FaultHost
 from tests.host.outside import PATIENCE, Program, client
 from tests.host.site import Site
 from tests.machines.errors import MachineError
+from tests.machines.looking import looking
 
 POLICIES = {"db": "always", "app": "unless-stopped", "lone": "on-failure"}
 """The containers and their restart policies. `app` talks to `db`: one group; `lone` is another."""
@@ -158,7 +158,6 @@ class Watch:
         self._crash = crash
         self._last: dict[str, tuple[str, int]] = {}
         self._gone: dict[str, set[str]] = {name: set() for name in POLICIES}
-        self._ended = threading.Event()
         self.wrong: list[str] = []
 
     def _look(self) -> None:
@@ -181,17 +180,8 @@ class Watch:
                 self.wrong.append(f"{name}: went back from {before[1]} to {count}")
             self._last[name] = (token, count)
 
-    def _run(self) -> None:
-        while not self._ended.wait(0.02):
-            self._look()
-
     @contextlib.contextmanager
     def running(self) -> Iterator[Watch]:
         """While the block lasts."""
-        thread = threading.Thread(target=self._run, name="watch")
-        thread.start()
-        try:
+        with looking(self._look, every=0.02):
             yield self
-        finally:
-            self._ended.set()
-            thread.join()

@@ -7,12 +7,12 @@ import dataclasses
 import fcntl
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.faults.runner import Found
-from tests.faults.steps import FAULTS, STEPS, Cell, Trigger, cells, floor, impossible
+from tests.faults.steps import FAULTS, STEPS, Cell, Floor, Trigger, cells, floor, impossible
 from tests.machines import cache
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
@@ -79,8 +79,19 @@ def table(found: Mapping[Cell, Mapping[str, Any]]) -> str:
     return "\n\n".join(parts)
 
 
+def _share(name: str, of: Sequence[Mapping[str, Any]]) -> str:
+    """How many cells kept a floor, and how many of their containers were not cold."""
+    kept = sum(not data["verdict"] for data in of)
+    outcomes = [outcome for data in of for outcome in data["outcomes"].values()]
+    warm = sum(outcome != "cold" for outcome in outcomes)
+    return (
+        f'Floor "{name}": kept in {kept} of {len(of)} cells; '
+        f"{warm} of {len(outcomes)} containers resumed or ran on."
+    )
+
+
 def summary(found: Mapping[Cell, Mapping[str, Any]]) -> str:
-    """Counts, seeds, and the share of what was kept for each floor."""
+    """Counts, seeds, and each floor's share."""
     possible = [cell for cell in cells() if not impossible(cell)]
     run = {cell: found[cell] for cell in possible if cell in found}
     failed = [cell for cell, data in run.items() if data["verdict"]]
@@ -90,9 +101,6 @@ def summary(found: Mapping[Cell, Mapping[str, Any]]) -> str:
         f"Seeds: {', '.join(sorted({str(data['seed']) for data in run.values()}))}.",
         f"Containers: {', '.join(f'{number} {outcome}' for outcome, number in sorted(outcomes.items()))}.",
     ]
-    by_floor: dict[str, list[bool]] = collections.defaultdict(list)
-    for cell, data in run.items():
-        by_floor[floor(cell).value] += [outcome != "cold" for outcome in data["outcomes"].values()]
-    lines += [f'Floor "{name}": {sum(kept)} of {len(kept)} kept.' for name, kept in sorted(by_floor.items())]
+    lines += [_share(name.value, [run[cell] for cell in run if floor(cell) is name]) for name in Floor]
     lines += [f"Failed: {cell}: {run[cell]['verdict'].splitlines()[0]}" for cell in failed]
     return "\n".join(lines)

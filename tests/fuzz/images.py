@@ -1,4 +1,4 @@
-"""Damages a dump's images in many ways and reads them: every outcome is facts or a GuardianError, soon, in bounds."""
+"""Damages a checkpoint in many ways and has it read: every outcome is facts or a GuardianError, soon, in bounds."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import shutil
 import time
 from pathlib import Path
 
-from guardian.host.images.folder import Folder
-from guardian.host.images.processes import inspect
-from guardian.model.errors import GuardianError
+from guardian.host.checkpoint import Checkpoint
 from tests.fuzz.damages import DAMAGES
+from tests.fuzz.readers import READERS, outcome
 
 MOST_SECONDS = 10.0
 MOST_GROWTH = 256 << 20
@@ -20,29 +19,43 @@ _SMALL = 1 << 16
 """Files up to this size are damaged anywhere, larger ones in their length."""
 
 
+_BESIDE = 0.25
+"""How often a file beside CRIU's images is damaged, of which there are few."""
+
+
 class Damaged:
-    """A copy of a dump's images of which one or two files at a time are damaged, and mended again."""
+    """A copy of a checkpoint of which one or two files at a time are damaged, and mended again."""
 
     def __init__(self, original: Path, scratch: Path, random_: random.Random) -> None:
         self._original = original
-        self.folder = scratch / "img"
-        shutil.copytree(original, self.folder)
-        self._names = sorted(os.listdir(original))
+        self._scratch = scratch
+        # As in a store: the container's folder, then the checkpoint's.
+        self.folder = scratch / original.parent.name / original.name
+        shutil.copytree(original, self.folder, symlinks=True)
+        names = sorted(
+            str(path.relative_to(original))
+            for path in original.rglob("*")
+            if path.is_file() and not path.is_symlink()
+        )
+        self._images = [name for name in names if name.startswith("img/")]
+        self._beside = [name for name in names if not name.startswith("img/")]
         self._random = random_
 
-    def once(self) -> str:
-        """Damage, read, mend; returns the error's name, or `facts`. Raises what is no GuardianError."""
-        chosen = self._random.sample(self._names, self._random.choice((1, 1, 1, 2)))
+    def once(self) -> tuple[str, str]:
+        """Damage, have one read, mend; returns who read and the error's name, or `facts`. Raises all other errors."""
+        reader = self._random.choice(sorted(READERS))
+        names = self._beside if self._random.random() < _BESIDE else self._images
+        chosen = self._random.sample(names, self._random.choice((1, 1, 1, 2)))
         for name in chosen:
             self._damage(name)
         try:
-            inspect(Folder(self.folder))
-        except GuardianError as error:
-            return error.name
+            return reader, outcome(reader, Checkpoint(self.folder), self._scratch)
+        except Exception as error:
+            error.add_note(f"{reader}, damaged: {', '.join(chosen)}")
+            raise
         finally:
             for name in chosen:
                 self._mend(name)
-        return "facts"
 
     def _damage(self, name: str) -> None:
         path = self.folder / name
@@ -51,9 +64,11 @@ class Damaged:
             path.unlink()
         elif kind < 0.04:
             path.unlink()
-            path.symlink_to(self._random.choice(("/dev/zero", "/etc/passwd", name, "..")))
+            # What lies beside the images is read without a limit: only root can put a device there.
+            endless = ("/dev/zero",) if name in self._images else ()
+            path.symlink_to(self._random.choice((*endless, "/etc/passwd", path.name, "..")))
         elif kind < 0.06:
-            other = self._random.choice(self._names)
+            other = self._random.choice(self._images)
             path.unlink()
             shutil.copy(self._original / other, path)
         elif path.stat().st_size > _SMALL:
@@ -69,19 +84,25 @@ class Damaged:
         shutil.copy(self._original / name, path)
 
 
-def campaign(original: Path, scratch: Path, *, rounds: int, seed: int) -> dict[str, int]:
-    """Damage and read so many times; returns how often each outcome came. Raises AssertionError for what is wrong."""
+def campaign(original: Path, scratch: Path, *, rounds: int, seed: int) -> dict[str, dict[str, int]]:
+    """Damage and read so many times; returns how often each outcome came, by reader.
+
+    `original` is a checkpoint's folder. Raises AssertionError for what is wrong.
+    """
     damaged = Damaged(original, scratch, random.Random(seed))
-    counts: dict[str, int] = {}
+    counts: dict[str, dict[str, int]] = {}
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     for number in range(rounds):
         begun = time.monotonic()
         try:
-            outcome = damaged.once()
+            reader, told = damaged.once()
         except Exception as error:
-            raise AssertionError(f"seed {seed}, round {number}: {error!r}") from error
-        assert time.monotonic() - begun < MOST_SECONDS, f"seed {seed}, round {number}: too slow"
-        counts[outcome] = counts.get(outcome, 0) + 1
+            where = "; ".join(getattr(error, "__notes__", ()))
+            raise AssertionError(f"seed {seed}, round {number}: {error!r} ({where})") from error
+        seconds = time.monotonic() - begun
+        assert seconds < MOST_SECONDS, f"seed {seed}, round {number}: {reader} took {seconds:.1f} s"
+        of_reader = counts.setdefault(reader, {})
+        of_reader[told] = of_reader.get(told, 0) + 1
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) - before
     assert grown < MOST_GROWTH, f"it grew by {grown >> 20} MiB"
     return counts

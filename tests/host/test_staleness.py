@@ -17,7 +17,18 @@ while True:
     os.rename("/tmp/new", "/tmp/n")
     time.sleep(0.05)
 """
+MAP = HOLD.replace(
+    'kept = [open(path, "r+") for path in sys.argv[1:]]',
+    """\
+import ctypes, mmap
+kept = [ctypes.CDLL(sys.argv[1])]
+for path in sys.argv[2:]:
+    with open(path, "rb") as file:
+        kept.append(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ, trackfd=False))""",
+)
+"""Maps a library and any files, and has none of them open."""
 VOLUME = "/var/lib/docker/volumes/data/_data"
+BOUND = "/root/bound"
 
 
 def _start(site: Site, *options: str, files: str = "/data/open", name: str = "holder") -> None:
@@ -79,6 +90,72 @@ def test_another_file_of_the_volume_does_not(site: Site) -> None:
     _start(site)
     before = _down_and_up(site, f"printf 'by somebody else' >{VOLUME}/other; touch {VOLUME}/new")
     assert site.outcome("holder") == "resumed"
+    assert _token(site) == before
+
+
+def _start_mapping(site: Site) -> None:
+    """A library and a file of the volume, and a file of a bind mount; each has a neighbour that is not mapped."""
+    site.machine.write("/root/map.py", MAP)
+    site.machine.succeed(
+        f"docker volume create data; rm -rf {BOUND}; mkdir {BOUND}; cd {VOLUME};"
+        f" printf abcdef | tee mapped other {BOUND}/mapped >{BOUND}/other;"
+        " docker run --rm -v data:/data -w /usr/lib/x86_64-linux-gnu work:1"
+        " sh -c 'cp libm.so.6 /data/lib.so; cp libz.so.1 /data/another.so'"
+    )
+    mounts = f"-v data:/data -v {BOUND}:/bound -v /root/map.py:/map.py:ro"
+    site.run("holder", "python3 /map.py /data/lib.so /data/mapped /bound/mapped", mounts)
+    site.wait_for(lambda: _count(site) > 3)
+    pid = site.inspect("holder", "{{.State.Pid}}")
+    assert site.machine.succeed(f"grep -oE '/(data|bound)/.*' /proc/{pid}/maps | sort -u").split() == [
+        "/bound/mapped",
+        "/data/lib.so",
+        "/data/mapped",
+    ]
+    assert "/data/" not in (opened := site.machine.succeed(f"ls -l /proc/{pid}/fd"))
+    assert "/bound/" not in opened
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "file", "why"),
+    [
+        (f"printf ghijkl >{VOLUME}/mapped", "/data/mapped", "was written to"),
+        (f"printf ghijkl >{BOUND}/mapped", "/bound/mapped", "was written to"),
+        (
+            f"cd {BOUND} && cp -p mapped copy && mv copy mapped",
+            "/bound/mapped",
+            "is another file of the same size and time",
+        ),
+        (
+            f"cd {VOLUME} && truncate -r lib.so another.so && mv another.so lib.so",
+            "/data/lib.so",
+            "is another build",
+        ),
+    ],
+    ids=["volume", "bind", "replaced", "code"],
+)
+def test_a_file_that_is_only_mapped_and_changed_costs_the_memory(
+    site: Site, meanwhile: str, file: str, why: str
+) -> None:
+    _start_mapping(site)
+    before = _down_and_up(site, meanwhile)
+    assert site.outcome("holder") == "cold"
+    assert site.reason("holder") == f"{file}, which it has open or mapped, {why}"
+    assert _token(site) != before
+
+
+def test_mapped_files_that_did_not_change_cost_nothing(site: Site) -> None:
+    """Nor do other files beside them, nor code of the same build that was put there anew."""
+    _start_mapping(site)
+    before = _token(site)
+    site.restart_docker()
+    assert (site.outcome("holder"), site.reason("holder")) == ("resumed", "")
+    assert _token(site) == before
+    _down_and_up(
+        site,
+        f"for d in {VOLUME} {BOUND}; do printf 'by somebody else' >$d/other; touch $d/new; done;"
+        f" cd {VOLUME} && cp lib.so same.so && mv same.so lib.so",
+    )
+    assert (site.outcome("holder"), site.reason("holder")) == ("resumed", "")
     assert _token(site) == before
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from tests.host.lab import Lab
 from tests.host.site import Site
 from tests.machines.errors import MachineError
+from tests.machines.looking import looking
 from tests.machines.nspawn import ContainerHost
 
 PROGRAM = """\
@@ -84,7 +84,6 @@ class Copies:
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
-        self._ended = threading.Event()
         self.seen: set[Seen] = set()
 
     def look(self) -> None:
@@ -94,17 +93,8 @@ class Copies:
             if found is not None:
                 self.seen.add(found)
 
-    def _run(self) -> None:
-        while not self._ended.wait(0.005):
-            self.look()
-
     @contextlib.contextmanager
     def watched(self) -> Iterator[Copies]:
         """While the block lasts."""
-        thread = threading.Thread(target=self._run, name="copies")
-        thread.start()
-        try:
+        with looking(self.look, every=0.005):
             yield self
-        finally:
-            self._ended.set()
-            thread.join()

@@ -79,7 +79,7 @@ def test_facts_that_do_not_parse_are_left_out(tmp_path: Path, monkeypatch: pytes
 
 
 def test_files_of_the_ledger_that_are_no_text(checkpoint: Checkpoint) -> None:
-    for name in ("ledger/departing", "ledger/spent", "remarks", "origin", "arrival"):
+    for name in ("ledger/departing", "ledger/spent", "remarks", "origin", "arrival", "tasks"):
         (checkpoint.folder / name).write_bytes(b"\xff\xfemove=\xff\nnote=\xff\n")
     assert checkpoint.state() is State.SPENT
     assert checkpoint.note(State.SPENT) == "\N{REPLACEMENT CHARACTER}"
@@ -87,6 +87,7 @@ def test_files_of_the_ledger_that_are_no_text(checkpoint: Checkpoint) -> None:
     assert not checkpoint.restorable()
     assert checkpoint.remarks()
     assert checkpoint.undecided()
+    assert checkpoint.processes() == 2
 
 
 @pytest.mark.parametrize("move", ["../../x", "/etc", "a/b", "a\0b", "..", "x" * 65])

@@ -38,9 +38,21 @@ RECORD = Record(
 def test_it_comes_back() -> None:
     assert Record.from_json(json.loads(json.dumps(RECORD.to_json()))) == RECORD
     assert Record.from_json(RECORD.to_json() | {"of a newer guardian": 1}) == RECORD
+    newer = RECORD.to_json()
+    for inner in (newer["container"], newer["container"]["networks"][0], newer["container"]["healthcheck"]):
+        inner["of a newer guardian"] = 1
+    assert Record.from_json(newer) == RECORD
     older = RECORD.to_json()
     del older["number"], older["container"]["links"]
     assert Record.from_json(older) == RECORD
+
+
+def test_what_is_not_known_is_refused_at_every_depth_where_nothing_more_may_be() -> None:
+    inner = RECORD.to_json()["container"]
+    inner["healthcheck"]["more"] = 1
+    for data in (inner, container().to_json() | {"more": 1}):
+        with pytest.raises(ValueError, match="'more' is not known"):
+            plain.made(Container, data)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +75,6 @@ def test_it_comes_back() -> None:
         ("networks", [{"name": "x"}]),
         ("mounts", [{**dataclasses.asdict(volume("v")), "source": ["x"]}]),
         ("healthcheck", {"argv": "true", "timeout": 1}),
-        ("more", 1),
     ],
 )
 def test_what_is_of_another_type(key: str, value: object) -> None:

@@ -109,3 +109,8 @@ def test_any_text_goes_through(text: str) -> None:
     assert masked(masked(text)) == masked(text)
     masked_assignment(text)
     masked_arguments((text, text))
+
+
+def test_letters_that_are_longer_when_small_move_nothing() -> None:
+    assert masked("İİ PASSWORD=hunter22 İ") == f"İİ PASSWORD={MASK} İ"
+    assert covered("\u00c9 ToKeN: hunter22".encode("latin-1")) == "\u00c9 ToKeN: ********".encode("latin-1")

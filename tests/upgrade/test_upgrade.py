@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,12 @@ from tests.machines import ContainerHost, VirtualMachine
 from tests.machines.local import LocalMachine
 from tests.machines.newer import fetch, upgrade
 
+_REPOSITORY = Path(__file__).resolve().parents[2]
+OLDER = {
+    "first": "96cb0f5",
+    "before open files were compared": "982d7ef",
+}
+"""Commits of guardian whose checkpoints today's has to understand: all wrote format 1."""
 ENGINE = ("docker.io", "docker-cli", "containerd", "runc")
 CRIU = ("criu", "libcompel1")
 
@@ -112,10 +119,10 @@ def test_an_image_of_the_old_criu_is_restored_by_the_new_one(package: Path) -> N
         workload.goes_on()
 
 
-def repacked(site: Site, version: str) -> None:
-    """The same package under another version, installed over the one that is there."""
+def repacked(site: Site, version: str, package: str = "guardian.deb") -> None:
+    """A package of /root under another version, installed over the one that is there."""
     site.machine.succeed(
-        f"cd /root && rm -rf other && dpkg-deb -R guardian.deb other"
+        f"cd /root && rm -rf other && dpkg-deb -R {package} other"
         f" && sed -i 's/^Version:.*/Version: {version}/' other/DEBIAN/control && dpkg-deb -b other other.deb"
         " && apt-get install --yes --allow-downgrades /root/other.deb",
         timeout=120,
@@ -138,3 +145,44 @@ def test_guardian_itself_is_upgraded_and_downgraded_in_between(package: Path, su
             repacked(site, "0.1.0")  # holders of the other version live on
             site.restart_docker()
             workload.goes_on()
+
+
+def built(commit: str, folder: Path) -> Path:
+    """The package of an older commit, from this repository's history."""
+    git = ["git", "-C", str(_REPOSITORY)]
+    if subprocess.run([*git, "cat-file", "-e", f"{commit}^{{commit}}"], check=False).returncode:
+        pytest.skip(f"this checkout's history does not reach back to {commit}")
+    source = folder / "source"
+    source.mkdir()
+    archive = subprocess.run([*git, "archive", commit], check=True, stdout=subprocess.PIPE)
+    subprocess.run(["tar", "-x", "-C", source], check=True, input=archive.stdout)
+    subprocess.run([source / "packaging" / "build.sh", folder], check=True, timeout=300)
+    return next(folder.glob("*.deb"))
+
+
+@pytest.mark.parametrize("age", OLDER)
+def test_checkpoints_and_holders_of_an_older_guardian(package: Path, age: str, tmp_path: Path) -> None:
+    """What an older guardian has saved is resumed by today's; what runs under its holders is saved and resumed."""
+    older = built(OLDER[age], tmp_path)
+    with ContainerHost("forky") as host, contextlib.ExitStack() as stack:
+        site = Site(host)
+        site.install(older)
+        stack.callback(lambda: print(site.told()))
+        host.copy_to(package, "/root/new.deb")
+        names = ("saved", "policy", "on")
+        before = {name: site.redis(name, "--restart always" if name == "policy" else "") for name in names}
+        site.restart_docker()
+        assert {name: site.outcome(name) for name in names} == dict.fromkeys(names, "resumed")
+        host.succeed("guardianctl checkpoint saved policy")
+        repacked(site, "9.0", "new.deb")
+        assert site.seen_in("on") == before["on"], "its holder is the older one's and lives on"
+        host.succeed("guardianctl restore")
+        _all_resumed(site, before)
+        site.reboot()
+        _all_resumed(site, before)
+
+
+def _all_resumed(site: Site, before: dict[str, Redis]) -> None:
+    told = {name: (site.outcome(name), site.reason(name)) for name in before}
+    assert told == dict.fromkeys(before, ("resumed", ""))
+    assert {name: site.seen_in(name) for name in before} == before
