@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.results import commit
 from tests.host.lab import Lab, opened
 from tests.host.site import Site
 from tests.host.test_migrate import COMPOSE, TALKER, seen
@@ -37,12 +38,23 @@ exec pgbench -h db -U postgres -c 4 -T 90 postgres
 """
 
 
+_STANDSTILLS: dict[str, list[tuple[float, int]]] = {}
+"""What moved: seconds of standstill and MiB of each move."""
+_TABLE = Path(__file__).resolve().parents[2] / "dist" / "migrate-workloads.md"
+
+
 @pytest.fixture(scope="module", params=SUITES)
 def lab(package: Path, request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """Two hosts: of one engine, and of two majors."""
+    """Two hosts: of one engine, and of two majors. What stood still how long is added to dist/migrate-workloads.md."""
     one, two = SUITES[request.param]
+    _STANDSTILLS.clear()
     with opened(package, (one, two)) as found:
         yield found
+    _TABLE.parent.mkdir(exist_ok=True)
+    with _TABLE.open("a") as file:
+        for what, moves in _STANDSTILLS.items():
+            shown = ", ".join(f"{seconds:.1f} s ({mebibytes} MiB)" for seconds, mebibytes in moves)
+            file.write(f"{commit()}, {request.param}: {what}: {shown}\n")
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +72,9 @@ def migrated(site: Site, arguments: str) -> dict[str, Any]:
         site.machine.succeed(f"guardianctl migrate --json {arguments}", timeout=300)
     )
     assert {result["outcome"] for result in found["results"]} == {"resumed"}, found
-    print(f"  {arguments}: {found['downtime']} s, {found['bytes'] >> 20} MiB")
+    _STANDSTILLS.setdefault(arguments.rpartition(" ")[0], []).append(
+        (found["downtime"], found["bytes"] >> 20)
+    )
     return found
 
 
