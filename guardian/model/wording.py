@@ -35,6 +35,14 @@ def some(words: Iterable[str], *, most: int) -> str:
     return ", ".join(items if len(items) <= most else [*items[:most], "..."])
 
 
+def span_of_time(seconds: float) -> str:
+    """Seconds as "40 s", "12 min", "5 h" or "9 d", rounded down."""
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{seconds // 1:.0f} s"
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """The question whether a known word near to `word` was meant; empty where there is none."""
     near = difflib.get_close_matches(word[:_SHOWN], list(known), n=1)

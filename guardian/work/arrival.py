@@ -25,7 +25,7 @@ from guardian.model.container import Container
 from guardian.model.errors import BadInput, GuardianError, StoreError
 from guardian.model.move import ports
 from guardian.model.states import Purpose, State
-from guardian.model.wording import quoted
+from guardian.model.wording import quoted, span_of_time
 from guardian.work.host import Host
 
 _RAN = frozenset({State.SPENT.value, State.RUNNING.value, State.DONE.value})
@@ -187,7 +187,7 @@ def check_container(host: Host, arrival: Arrival, terms: Terms, around: Collecti
     age = time.time() - arrival.record.taken
     if host.config.max_age and age > host.config.max_age and not terms.force:
         raise BadInput(
-            f"the checkpoint is {age / 3600:.1f} h old", "more than restore.max-age", hint="--force"
+            f"the checkpoint is {span_of_time(age)} old", "more than restore.max-age", hint="--force"
         )
 
 

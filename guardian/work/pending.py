@@ -16,7 +16,7 @@ from guardian.model.container import Container
 from guardian.model.errors import GuardianError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Purpose, State
-from guardian.model.wording import printable
+from guardian.model.wording import printable, span_of_time
 from guardian.work import recover, staleness, stop, user_stop
 from guardian.work.checkpoint import line
 from guardian.work.cold import MAY_HAVE_RUN, cold, ended, set_aside
@@ -177,7 +177,7 @@ def _stale(host: Host, checkpoint: Checkpoint, record: Record, container: Contai
         return "the container's configuration changed"
     age = time.time() - record.taken
     if host.config.max_age and age > host.config.max_age:
-        return f"its checkpoint is {age / 3600:.1f} h old, more than restore.max-age"
+        return f"its checkpoint is {span_of_time(age)} old, more than restore.max-age"
     if encryption.is_locked(checkpoint.folder / "img", host.ledger.store):
         return "its images are encrypted and the store's key is not there"
     processor = criu_cpu.changed(checkpoint)

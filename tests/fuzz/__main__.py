@@ -8,7 +8,6 @@ error of guardian's, soon and in bounds.
 from __future__ import annotations
 
 import collections
-import logging
 import os
 import subprocess
 import sys
@@ -17,14 +16,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from tests.fuzz.images import campaign
+from tests.fuzz.images import portion
 from tests.host.site import Site
 from tests.host.test_inspect import plant
 from tests.machines import ContainerHost
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _AT_ONCE = 5000
-_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def _small(site: Site) -> None:
@@ -51,14 +49,6 @@ def original(target: Path, program: str) -> Path:
     return next(target.glob("*/*/img")).parent
 
 
-def _portion(checkpoint: Path, rounds: int, seed: int) -> dict[str, dict[str, int]]:
-    logging.disable(logging.CRITICAL)
-    with tempfile.TemporaryDirectory(dir=_MEMORY) as scratch:
-        found = campaign(checkpoint, Path(scratch), rounds=rounds, seed=seed)
-    print(f"seed {seed}: {found}", flush=True)
-    return found
-
-
 def main() -> int:
     """Run the campaign in portions, each with a seed of its own."""
     rounds, seed = int(os.environ.get("ROUNDS", "100000")), int(os.environ.get("SEED", "1"))
@@ -68,9 +58,7 @@ def main() -> int:
         checkpoint = original(Path(temporary), os.environ.get("PROGRAM", "planted"))
         # A process for each portion: what one has grown by is seen.
         with ProcessPoolExecutor(int(os.environ.get("JOBS", "1")), max_tasks_per_child=1) as pool:
-            jobs = [
-                pool.submit(_portion, checkpoint, now, seed + place) for place, now in enumerate(portions)
-            ]
+            jobs = [pool.submit(portion, checkpoint, now, seed + place) for place, now in enumerate(portions)]
             for job in jobs:
                 for reader, outcomes in job.result().items():
                     total.setdefault(reader, collections.Counter()).update(outcomes)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import resource
 import shutil
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from tests.fuzz.readers import READERS, outcome
 
 MOST_SECONDS = 10.0
 MOST_GROWTH = 256 << 20
+_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 _SMALL = 1 << 16
 """Files up to this size are damaged anywhere, larger ones in their length."""
 
@@ -106,3 +109,12 @@ def campaign(original: Path, scratch: Path, *, rounds: int, seed: int) -> dict[s
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) - before
     assert grown < MOST_GROWTH, f"it grew by {grown >> 20} MiB"
     return counts
+
+
+def portion(original: Path, rounds: int, seed: int) -> dict[str, dict[str, int]]:
+    """A campaign in a process of its own, with its own copy of the checkpoint."""
+    logging.disable(logging.CRITICAL)
+    with tempfile.TemporaryDirectory(dir=_MEMORY) as scratch:
+        found = campaign(original, Path(scratch), rounds=rounds, seed=seed)
+    print(f"seed {seed}: {found}", flush=True)
+    return found

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guardian.model.wording import escaped, listed, quoted, suggestion
+from guardian.model.wording import escaped, listed, quoted, span_of_time, suggestion
 
 
 @given(st.text())
@@ -42,6 +42,14 @@ def test_listed() -> None:
     assert listed([]) == ""
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c"]) == "a, b or c"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0.4, "0 s"), (119.9, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h"), (900000, "10 d")],
+)
+def test_span_of_time(seconds: float, shown: str) -> None:
+    assert span_of_time(seconds) == shown
 
 
 def test_suggestion() -> None:
