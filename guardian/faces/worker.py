@@ -109,7 +109,10 @@ class Worker:
 
     def _leave(self) -> None:
         """SIGTERM: jobs are let come to their end first; the unit's TimeoutStopSec is the limit on the way down."""
-        self._watch.begin_stop()
+        try:
+            self._watch.begin_stop()
+        except Exception:  # whatever systemd answers, or does not: nothing keeps us here
+            log.exception("leaving")
         self._erasing.end()  # the disk is the last jobs'
         self._claims.wait_until_free(limit=_PATIENCE)
         os._exit(0)

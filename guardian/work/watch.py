@@ -34,6 +34,9 @@ class Watch:
         self._never = threading.Event()
         self._lock = threading.Lock()
         self._events: Events | None = None
+        self._judging = (
+            threading.Lock()
+        )  # not the other one, which is held while dockerd is asked, and that may hang
         self._stopping = threading.Event()
         self._leave_alone = 0
         self._until = 0.0
@@ -77,10 +80,10 @@ class Watch:
                 self._expire(container_id)
 
     def _has_no_end(self, container_id: str) -> bool:
-        if self._host.ledger.elsewhere(container_id) is not None:
-            return True
-        checkpoint = self._host.ledger.pending(container_id)
         try:
+            if self._host.ledger.elsewhere(container_id) is not None:
+                return True
+            checkpoint = self._host.ledger.pending(container_id)
             return checkpoint is not None and checkpoint.record().by_person
         except GuardianError:
             return False
@@ -97,22 +100,25 @@ class Watch:
             log.error("the hold of %s expired and could not be ended: %s", container_id[:12], error)
 
     def let_go(self) -> None:
-        """Close the connection to a dockerd that is about to stop: it would wait 5 s for us to do so."""
-        self.begin_stop()
+        """Close the connection to the dockerd that is about to stop: it would wait 5 s for us to do so."""
+        self._until = time.monotonic() + _STOP_LIMIT
         with self._lock:
             if self._events is not None:
                 self._events.close()
 
     def begin_stop(self) -> None:
         """This dockerd is about to stop, or we are: what a restore has not begun waits."""
-        self._leave_alone = docker_daemon.running_pid()
-        self._until = time.monotonic() + _STOP_LIMIT
-        self._stopping.set()
+        with self._judging:
+            self._stopping.set()
+            self._leave_alone = docker_daemon.running_pid()
+            self._until = time.monotonic() + self._host.config.checkpoint_budget + _STOP_LIMIT
 
     def stopping(self) -> threading.Event:
         """Set while dockerd is about to stop; not any more where it is another one, or was not stopped after all."""
-        if not self._is_left_alone(docker_daemon.running_pid()):
-            self._stopping.clear()
+        pid = docker_daemon.running_pid()
+        with self._judging:
+            if not self._is_left_alone(pid):
+                self._stopping.clear()
         return self._stopping
 
     def _is_left_alone(self, pid: int) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 
 import pytest
 
 from guardian.host import docker_daemon, gate
 from guardian.model.config import defaults
-from guardian.model.errors import BadInput
+from guardian.model.errors import BadInput, StoreError
 from guardian.work.host import Claims, Host
 from guardian.work.watch import Watch
 from tests.unit.samples import id_of
@@ -52,3 +53,68 @@ def test_a_hold_that_a_person_asked_for_has_no_end(dockerd: int, monkeypatch: py
     assert ended == []
     watch._count()
     assert ended == ([GUARDIANS, NONE, UNREADABLE] if dockerd else [])
+
+
+def test_what_a_stop_sets_holds_for_the_dockerd_that_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one may be up already when the connection to it is let go: then nothing would be restored."""
+    watch = Watch(Host(defaults(), _Ledger()), Claims())  # type: ignore[arg-type]
+    monkeypatch.setattr(docker_daemon, "running_pid", lambda: 1)
+    watch.begin_stop()
+    assert watch.stopping().is_set()
+    monkeypatch.setattr(docker_daemon, "running_pid", lambda: 2)
+    assert not watch.stopping().is_set()
+    watch.let_go()
+    assert not watch.stopping().is_set()
+    monkeypatch.setattr(docker_daemon, "running_pid", lambda: 1)
+    assert not watch._is_left_alone(2)
+    assert watch._is_left_alone(1)
+
+
+def test_a_save_may_take_longer_than_the_stop_of_dockerd(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it has ended nothing is restored, and for a while after it."""
+    now = 1000.0
+    watch = Watch(Host(defaults(), _Ledger()), Claims())  # type: ignore[arg-type]
+    monkeypatch.setattr(docker_daemon, "running_pid", lambda: 1)
+    monkeypatch.setattr("guardian.work.watch.time.monotonic", lambda: now)
+    watch.begin_stop()
+    now += defaults().checkpoint_budget
+    assert watch.stopping().is_set()
+    watch.let_go()
+    now += 299
+    assert watch.stopping().is_set()
+    now += 2
+    assert not watch.stopping().is_set(), "it was not stopped after all"
+
+
+def test_a_stop_is_not_forgotten_by_who_asks_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = Watch(Host(defaults(), _Ledger()), Claims())  # type: ignore[arg-type]
+    monkeypatch.setattr(docker_daemon, "running_pid", lambda: 1)
+    look, begun = watch._is_left_alone, threading.Thread(target=watch.begin_stop)
+
+    def looked(pid: int) -> bool:
+        found = look(pid)
+        begun.start()  # between the look and what follows from it
+        begun.join(0.2)
+        return found
+
+    monkeypatch.setattr(watch, "_is_left_alone", looked)
+    stopping = watch.stopping()
+    begun.join()
+    assert stopping.is_set()
+
+
+def test_one_folder_that_cannot_be_read_keeps_nobody_else_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Damaged(_Ledger):
+        def elsewhere(self, container_id: str) -> object | None:
+            if container_id == GUARDIANS:
+                raise StoreError("the store cannot be read", "Input/output error")
+            return super().elsewhere(container_id)
+
+    watch = Watch(Host(dataclasses.replace(defaults(), hold_expiry=60.0), Damaged()), Claims())  # type: ignore[arg-type]
+    ended: list[str] = []
+    monkeypatch.setattr(gate, "holds", lambda: [GUARDIANS, NONE])
+    monkeypatch.setattr(docker_daemon, "running_pid", lambda: 1)
+    monkeypatch.setattr(watch, "_expire", ended.append)
+    for _ in range(7):
+        watch._count()
+    assert NONE in ended
