@@ -13,7 +13,7 @@ from guardian.host.docker_engine import Engine, seconds
 from guardian.host.record import Record
 from guardian.model import many
 from guardian.model.container import Container
-from guardian.model.errors import GuardianError
+from guardian.model.errors import GuardianError, StoreError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Purpose, State
 from guardian.model.wording import printable, span_of_time
@@ -44,6 +44,7 @@ def sort_out(
     waits for that host's word.
     """
     known = {container.id: container for container in containers}
+    ids = [item for item in ids if _is_readable(host, item)]
     for container in _noticed(host, [known[item] for item in ids if item in known]):
         known[container.id] = container
     pending: list[Pending] = []
@@ -135,6 +136,16 @@ def waits(host: Host, container: Container) -> bool:
     """Whether the container is down or about to be, and has a checkpoint that may be restored."""
     checkpoint = host.ledger.pending(container.id)
     return checkpoint is not None and _is_of(checkpoint, container)
+
+
+def _is_readable(host: Host, container_id: str) -> bool:
+    """A folder of the store that cannot be read must not cost the others their memory."""
+    try:
+        host.ledger.of(container_id)
+    except StoreError as error:
+        log.error("%s: %s", container_id[:12], error)
+        return False
+    return True
 
 
 def _newest(host: Host, container_id: str) -> Checkpoint | None:
