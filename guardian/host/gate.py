@@ -11,7 +11,8 @@ import threading
 import time
 from pathlib import Path
 
-from guardian.host import durable, fence, paths, proc
+from guardian.host import durable, fence, mounts, paths, proc
+from guardian.host.command import CommandFailed
 from guardian.model.states import FORMAT
 
 _FOLDERS = (paths.HOLDS, paths.TICKETS, paths.HOLDERS, paths.FROZEN, paths.FACTS, paths.DUMPS, paths.RESTORES)
@@ -123,8 +124,13 @@ def restore_folder(container_id: str) -> Path:
 
 
 def clear_restore(container_id: str) -> None:
-    """Remove it."""
-    shutil.rmtree(paths.RESTORES / container_id, ignore_errors=True)
+    """Remove it; what is mounted there, by a CRIU that was killed, must not be emptied."""
+    folder = paths.RESTORES / container_id
+    try:
+        mounts.detach_work(folder)
+    except (CommandFailed, OSError):
+        return  # the next restore is cleared as well
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def withdraw(container_id: str) -> bool:
