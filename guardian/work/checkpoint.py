@@ -146,13 +146,14 @@ class _Group:
             for dump in ready:
                 _give_up(dump, "another member of its group cannot be saved, and its group is all-or-nothing")
             ready = []
+        departure = self._kind.departure
         if ready:
-            departure = self._kind.departure
             if self._kind.purpose is Purpose.SUSPEND and departure is None:
                 self._presync(ready)
             ready = self._stand_still(ready)
-            self._slots.forget(*(dump.rank for dump in dumps if dump.failed))
-            if departure is not None and ready:
+        self._slots.forget(*(dump.rank for dump in dumps if dump.failed))
+        if ready:
+            if departure is not None:
                 departure.begin([(dump.container.name, dump.checkpoint) for dump in ready])
             self._dump(ready)
         results = []

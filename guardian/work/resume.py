@@ -74,10 +74,8 @@ class Resume:
         self._host = host
         self._checkpoint = pending.checkpoint
         self._record = pending.record
-        self._come_back = come_back
-        self._coming = coming
-        self._error = ""
-        self._damage = ""
+        self._come_back, self._coming = come_back, coming
+        self._error = self._damage = ""
         self._engine_gone = False
         self._without_criu = 0
         self._begun = time.monotonic()
@@ -86,8 +84,7 @@ class Resume:
 
     def begin(self, left: float) -> None:
         """Give the ticket and say `docker start`, in a thread; what is not back once `left` is over is ended."""
-        self._error = ""
-        self._without_criu = 0
+        self._error, self._without_criu = "", 0
         try:
             self._checkpoint.mark(State.TICKETED)
             gate.clear_holder(self.container.id)
@@ -189,6 +186,8 @@ class Resume:
         gate.clear_holder(self.container.id)
         if self._thread is not None:
             self._thread.join(_KILL_LIMIT)
+        with contextlib.suppress(OSError):
+            os.close(self.ended)
 
     def _not_given_up(self) -> Result:
         """The host that it comes from has not said its word: nothing has run, and it may still run there."""
@@ -257,6 +256,7 @@ class Resume:
             self._thread.join(_GATE_INTERVAL)
             self._watch_criu()
         os.close(self.ended)
+        self.ended = -1
         self._error = self._damage or preparation or self._error
         return said
 

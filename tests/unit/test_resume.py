@@ -1,0 +1,44 @@
+"""A resume that is given up leaves nothing of itself in the worker, which is resident."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+import pytest
+
+from guardian.host import docker_daemon, paths, runc
+from guardian.host.record import Record
+from guardian.model.config import defaults
+from guardian.model.states import Purpose
+from guardian.work.host import Host
+from guardian.work.resume import Pending, Resume
+from tests.unit.samples import container
+
+
+def test_one_that_was_begun_and_given_up_keeps_no_descriptor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("TICKETS", "HOLDERS", "RESTORES", "HOLDS"):
+        monkeypatch.setattr(paths, name, tmp_path / name)
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(runc, "restore_flags", tuple)
+    monkeypatch.setattr(docker_daemon, "running_pid", lambda: 0)
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no.sock")
+    host = Host.of(dataclasses.replace(defaults(), store_path=str(tmp_path / "store")))
+    it = container(running=False)
+    record = Record(it, Purpose.SUSPEND, 1.79e9, "boot", (it.id,), "", True, 0, False)
+    one = Resume(host, Pending(host.ledger.begin(record), record, it), set, None)
+    one.begin(1.0)
+    pipe = os.readlink(f"/proc/self/fd/{one.ended}")
+    one.abandon()
+    found = [path.name for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    assert pipe not in {_target(name) for name in found}
+
+
+def _target(descriptor: str) -> str:
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except FileNotFoundError:
+        return ""  # that of the list itself
