@@ -38,7 +38,7 @@ class Watch:
             threading.Lock()
         )  # not the other one, which is held while dockerd is asked, and that may hang
         self._stopping = threading.Event()
-        self._leave_alone = 0
+        self._leave_alone = self._let_go_of = 0
         self._until = 0.0
         self._held_for: dict[str, float] = {}
 
@@ -47,7 +47,7 @@ class Watch:
         while True:
             try:
                 pid = docker_daemon.running_pid()
-                if pid and not self._is_left_alone(pid):
+                if pid and not self._is_let_go(pid):
                     self._follow(pid)
             except (GuardianError, OSError) as error:
                 log.warning("following dockerd: %s", error)
@@ -103,6 +103,7 @@ class Watch:
         """Close the connection to the dockerd that is about to stop: it would wait 5 s for us to do so."""
         self._until = time.monotonic() + _STOP_LIMIT
         with self._lock:
+            self._let_go_of = self._leave_alone
             if self._events is not None:
                 self._events.close()
 
@@ -121,6 +122,10 @@ class Watch:
                 self._stopping.clear()
         return self._stopping
 
+    def _is_let_go(self, pid: int) -> bool:
+        """Whether this dockerd is followed no more: until its containers are saved, their users may stop them."""
+        return pid == self._let_go_of and self._is_left_alone(pid)
+
     def _is_left_alone(self, pid: int) -> bool:
         """Whether this dockerd is about to stop. One that is still there much later was not stopped after all."""
         return pid == self._leave_alone and time.monotonic() < self._until
@@ -130,7 +135,7 @@ class Watch:
             if not engine.answers():
                 return
             with self._lock:
-                if self._is_left_alone(pid):
+                if self._is_let_go(pid):
                     return
                 events = self._events = engine.events()
             with contextlib.closing(events):

@@ -61,13 +61,14 @@ def test_what_a_stop_sets_holds_for_the_dockerd_that_stops(monkeypatch: pytest.M
     monkeypatch.setattr(docker_daemon, "running_pid", lambda: 1)
     watch.begin_stop()
     assert watch.stopping().is_set()
+    assert not watch._is_let_go(1), "it is followed until all are saved"
     monkeypatch.setattr(docker_daemon, "running_pid", lambda: 2)
     assert not watch.stopping().is_set()
     watch.let_go()
     assert not watch.stopping().is_set()
     monkeypatch.setattr(docker_daemon, "running_pid", lambda: 1)
-    assert not watch._is_left_alone(2)
-    assert watch._is_left_alone(1)
+    assert not watch._is_let_go(2)
+    assert watch._is_let_go(1)
 
 
 def test_a_save_may_take_longer_than_the_stop_of_dockerd(monkeypatch: pytest.MonkeyPatch) -> None:
