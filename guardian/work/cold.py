@@ -17,6 +17,8 @@ from guardian.model.states import State
 
 _COLD_LIMIT = 120.0
 """Seconds for one start, whatever is left."""
+_LEAST = 30.0
+"""At the end of a budget dockerd has many to start at once: what it is at would be called failed."""
 MAY_HAVE_RUN = "its checkpoint may have run already and is never run twice"
 
 log = logging.getLogger("guardian.cold")
@@ -40,7 +42,7 @@ def cold(container: Container, reason: str, left: float = _COLD_LIMIT) -> tuple[
     """
     try:
         with contextlib.closing(Engine()) as engine:
-            engine.start_anew(container.id, limit=max(5.0, min(left, _COLD_LIMIT)))
+            engine.start_anew(container.id, limit=max(_LEAST, min(left, _COLD_LIMIT)))
     except UnknownContainer:
         return Outcome.SKIPPED, "the container was removed"
     except GuardianError as error:
