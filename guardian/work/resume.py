@@ -76,8 +76,7 @@ class Resume:
         self._record = pending.record
         self._come_back, self._coming = come_back, coming
         self._error = self._damage = ""
-        self._engine_gone = False
-        self._without_criu = 0
+        self._engine_gone, self._without_criu = False, 0
         self._begun = time.monotonic()
         self._thread: threading.Thread | None = None
         self.ended = -1
@@ -186,8 +185,9 @@ class Resume:
         gate.clear_holder(self.container.id)
         if self._thread is not None:
             self._thread.join(_KILL_LIMIT)
-        with contextlib.suppress(OSError):
+        if self.ended >= 0:
             os.close(self.ended)
+            self.ended = -1
 
     def _not_given_up(self) -> Result:
         """The host that it comes from has not said its word: nothing has run, and it may still run there."""

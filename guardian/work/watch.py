@@ -34,9 +34,7 @@ class Watch:
         self._never = threading.Event()
         self._lock = threading.Lock()
         self._events: Events | None = None
-        self._judging = (
-            threading.Lock()
-        )  # not the other one, which is held while dockerd is asked, and that may hang
+        self._judging = threading.Lock()  # the other one is held while dockerd is asked, which may hang
         self._stopping = threading.Event()
         self._leave_alone = self._let_go_of = 0
         self._until = 0.0
