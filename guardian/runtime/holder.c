@@ -164,7 +164,7 @@ static int wait_start(int listening, int gate, long long end)
 			open_now = 1;
 	}
 	if (asking >= 0 && !open_now) {
-		answer(asking, "its dependencies were not there in time\n");
+		answer(asking, "the budget was over before its dependencies, hooks and hashes were through\n");
 		return -1;
 	}
 	return asking;

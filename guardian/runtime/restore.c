@@ -21,7 +21,7 @@
 
 #define CONSOLE "console"
 
-enum { LEAST_LOG = 65536, LOOK_LIMIT_MS = 10000, LEAST_MS = 500 };
+enum { LEAST_LOG = 65536, LOOK_LIMIT_MS = 10000, LEAST_MS = 500, SPENT_MS = 5000 };
 
 /* own_cgroup is where this process is now, to come back to. */
 int own_cgroup(char *out)
@@ -246,12 +246,28 @@ static void unmount_root(void)
 		;
 }
 
+/* is_spent tells whether the image was let run: from then on nobody may restore it again. */
+static int is_spent(void)
+{
+	char path[PATH_SIZE];
+
+	return join_path(path, ticket.checkpoint, "ledger/spent") == 0 && access(path, F_OK) == 0;
+}
+
+/* time_left is what a step may take, in ms: its own limit, or what is left until `end`. */
+static long long time_left(long long end)
+{
+	long long left = end - monotonic_ms(), most = 1000 * ticket.restore_seconds;
+
+	return left < most ? left : most;
+}
+
 pid_t restore(pid_t preparing, const char *home, int original_network, int signals, long long end, char *reason)
 {
 	/* Python takes its time on a host that has just booted (30 s seen, emulated and overloaded). */
-	int status = wait_child(preparing, signals, 1000 * ticket.restore_seconds);
+	int status = wait_child(preparing, signals, time_left(end));
 	char work[PATH_SIZE];
-	long long left, limit;
+	long long limit;
 	pid_t child, init;
 
 	if (status != 0) {
@@ -270,23 +286,25 @@ pid_t restore(pid_t preparing, const char *home, int original_network, int signa
 		snprintf(reason, ANSWER_SIZE, "there is no folder for CRIU to work in: %s", strerror(errno));
 		return -1;
 	}
-	left = end - monotonic_ms();
-	if (left < LEAST_MS) {
+	limit = time_left(end);
+	if (limit < LEAST_MS) {
 		snprintf(reason, ANSWER_SIZE, "no time was left in the budget for its restore");
 		return -1;
 	}
-	limit = left < 1000 * ticket.restore_seconds ? left : 1000 * ticket.restore_seconds;
 	child = fork();
 	if (child == 0)
 		exec_restore(original_network, work);
 	status = wait_child(child, signals, limit);
+	/* It is about to run: a moment more costs less than its memory, which could not be restored again. */
+	if (status < 0 && is_spent())
+		status = wait_child(child, signals, SPENT_MS);
 	if (status != 0) {
 		unmount_root();
 		/* CRIU sits in the container's cgroup (runc, criuApplyCgroups): this ends it, and then runc. */
 		kill_cgroup();
 		if (status < 0) {
 			snprintf(reason, ANSWER_SIZE, "restore took longer than %lld s%s", (limit + 500) / 1000,
-			         limit == left ? ", all that was left of the budget" : "");
+			         limit < 1000 * ticket.restore_seconds ? ", all that was left of the budget" : "");
 			wait_child(child, signals, CREATE_LIMIT_MS);
 		} else {
 			/* A log in memory is gone when somebody reads this. */

@@ -17,7 +17,7 @@ from guardian.model.labels import Condition
 from guardian.model.outcome import Outcome, Result
 from guardian.work import retention
 from guardian.work.checkpoint import line
-from guardian.work.cold import ColdStart, waits
+from guardian.work.cold import ColdStart, set_aside, waits
 from guardian.work.coming import Coming
 from guardian.work.host import Host, Say
 from guardian.work.placeholders import Placeholders
@@ -92,8 +92,13 @@ class _Restore:
         return [self._results[container_id] for container_id in order]
 
     def _one(self, item: Pending) -> Resume | ColdStart:
-        if item.cold:
-            return ColdStart(item.container, item.checkpoint, item.cold)
+        reason = item.cold
+        if not reason and time.monotonic() >= self._end and not item.checkpoint.elsewhere():
+            reason = set_aside(
+                item.checkpoint, _NO_TIME
+            )  # in its turn all the same: it has an address to get
+        if reason:
+            return ColdStart(item.container, item.checkpoint, reason)
         return Resume(self._host, item, self._come_back, self._coming)
 
     def _leave(self, container_id: str) -> None:
