@@ -50,3 +50,24 @@ def freeze(path: Path) -> None:
             what=f"{path} frozen",
             every=0.001,
         )
+
+
+def processes(path: Path) -> str:
+    """A line for each process in a cgroup and below: where it is, what it is, and what it waits for."""
+    lines = []
+    for folder, _, _ in os.walk(path):
+        for pid in (Path(folder) / "cgroup.procs").read_text().split():
+            with contextlib.suppress(OSError):  # it has ended
+                lines.append(f"{Path(folder).relative_to(path)}: {_process(Path('/proc') / pid)}")
+        with contextlib.suppress(OSError):
+            if "frozen 1" in (Path(folder) / "cgroup.events").read_text():
+                lines.append(f"{Path(folder).relative_to(path)}: is frozen")
+    return "\n".join(lines)
+
+
+def _process(folder: Path) -> str:
+    status = dict(line.partition(":\t")[::2] for line in (folder / "status").read_text().splitlines())
+    words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    signals = f"blocks {status.get('SigBlk')}, ignores {status.get('SigIgn')}, pending {status.get('ShdPnd')}"
+    stack = " ".join(line.split()[-1] for line in (folder / "stack").read_text().splitlines()[:6])
+    return f"{folder.name} {status['Name']} [{words[:120]}] {status['State']}; {signals}; {stack}"

@@ -101,7 +101,13 @@ class LocalMachine(Machine):
             return self._process.wait(limit)
         except subprocess.TimeoutExpired:
             jobs = self.execute("systemctl list-jobs --no-pager")[1]
-            raise TimedOut(f"{self.name} not down within {limit:g} s; {said}\n{jobs}") from None
+            raise TimedOut(
+                f"{self.name} not down within {limit:g} s; {said}\n{jobs}\n{self.left_running()}"
+            ) from None
+
+    def left_running(self) -> str:
+        """What runs in the machine, for whoever looks why it does not go down; empty where that cannot be seen."""
+        return ""
 
     def close(self) -> None:
         """Kill the machine and remove all it consisted of."""

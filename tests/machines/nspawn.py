@@ -151,6 +151,10 @@ class ContainerHost(LocalMachine):
         self.start()
         self.wait_for_docker()
 
+    def left_running(self) -> str:
+        """Its processes, by their cgroups."""
+        return cgroups.processes(self._cgroups[0])
+
     def crash(self) -> None:
         """A power cut: every process stands still, what the disk has not got is lost, then all are killed."""
         assert self._process is not None
