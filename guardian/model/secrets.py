@@ -23,7 +23,7 @@ _ASSIGNMENT = re.compile(r"(?s)([A-Za-z_][A-Za-z0-9_.-]*)=(.*)")
 class _Form:
     """A form of secrets: what it begins with, in small letters where `folded`, and what it is from there on.
 
-    Literals are looked for first: that is forty times as fast as the patterns, and there is much to be looked through.
+    Literals are looked for first: ten to twenty times as fast as the patterns alone (random bytes, text, 1 MiB each).
     """
 
     begins: tuple[str, ...]

@@ -94,9 +94,8 @@ class _Restore:
     def _one(self, item: Pending) -> Resume | ColdStart:
         reason = item.cold
         if not reason and time.monotonic() >= self._end and not item.checkpoint.elsewhere():
-            reason = set_aside(
-                item.checkpoint, _NO_TIME
-            )  # in its turn all the same: it has an address to get
+            # In its turn all the same: it has an address to get.
+            reason = set_aside(item.checkpoint, _NO_TIME)
         if reason:
             return ColdStart(item.container, item.checkpoint, reason)
         return Resume(self._host, item, self._come_back, self._coming)

@@ -20,8 +20,6 @@ MOST_GROWTH = 256 << 20
 _MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 _SMALL = 1 << 16
 """Files up to this size are damaged anywhere, larger ones in their length."""
-
-
 _BESIDE = 0.25
 """How often a file beside CRIU's images is damaged, of which there are few."""
 
