@@ -110,7 +110,7 @@ class Worker:
     def _leave(self) -> None:
         """SIGTERM: jobs are let come to their end first; the unit's TimeoutStopSec is the limit on the way down."""
         try:
-            self._watch.begin_stop()
+            self._watch.engine_stop.begin()
         except Exception:  # whatever systemd answers, or does not: nothing keeps us here
             log.exception("leaving")
         self._erasing.end()  # the disk is the last jobs'
@@ -191,25 +191,23 @@ class Worker:
         if not docker_daemon.running_pid():
             return []  # it died: the drop-in's ExecStartPre does the work, just before a new one would kill them
         # A restore under way begins nothing new: what it has not begun stays in the ledger.
-        self._watch.begin_stop()
+        self._watch.engine_stop.begin()
         # Two units ask, at once or one after the other: neither may end before the checkpoint has.
         with self._stops:
             if self._claims.claimed():
                 docker_daemon.wake()  # what is under way waits for its answers
             self._claims.wait_until_free(limit=_PATIENCE)
-            free = [item for item in facts.kept() if item.id not in self._claims.claimed()]
-            with self._claims.claim(free, "checkpoint"):
-                try:
-                    return engine_cycle.engine_stops(self._host, free, say=caller.say)
-                finally:
-                    self._watch.let_go()
+            try:
+                return engine_cycle.engine_stops(self._host, self._claims, say=caller.say)
+            finally:
+                self._watch.let_go()
 
     def _engine_died(self, _request: Request, caller: Caller) -> list[Result]:
         with self._claims.claim(facts.kept(), "checkpoint", wait=_PATIENCE):
             return engine_cycle.engine_died(self._host, say=caller.say)
 
     def _engine_is_up(self, _request: Request, caller: Caller) -> list[Result]:
-        stopping = self._watch.stopping()
+        stopping = self._watch.engine_stop.under_way()
         stopping.clear()
         with self._claims.claim(self._containers(), "restore", wait=self._host.config.restore_budget):
             return engine_cycle.engine_is_up(self._host, stopping=stopping, say=caller.say)
@@ -299,7 +297,8 @@ class Worker:
             caller.accept()
             ids = [item.id for item in chosen]
             ready, results = pending.sort_out(self._host, containers, ids, say=caller.say, arriving=True)
-            alone, stopping = build([], []), self._watch.stopping()  # they stood still together: nobody waits
+            alone = build([], [])  # they stood still together: nobody waits
+            stopping = self._watch.engine_stop.under_way()
             return results + restore(
                 self._host, alone, ready, stopping=stopping, say=caller.say, coming=Coming(caller)
             )
@@ -321,7 +320,7 @@ class Worker:
         with self._claims.claim([item for item in containers if item.id in ids], "restore"):
             caller.accept()
             ready, results = pending.sort_out(self._host, containers, ids, say=caller.say)
-            stopping = self._watch.stopping()
+            stopping = self._watch.engine_stop.under_way()
             return results + restore(self._host, found.graph, ready, stopping=stopping, say=caller.say)
 
     def _release(self, request: Request, caller: Caller) -> list[Result]:

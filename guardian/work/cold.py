@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 
-from guardian.host import facts, gate
+from guardian.host import gate
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
 from guardian.model.container import Container
@@ -52,7 +52,6 @@ def cold(container: Container, reason: str, left: float = _COLD_LIMIT) -> tuple[
 
 def ended(checkpoint: Checkpoint, name: str, outcome: Outcome, reason: str) -> Result:
     """Write down what became of a container that is not restored; returns that."""
-    facts.forget(checkpoint.container_id)
     result = Result(checkpoint.container_id, name, outcome, reason, 0.0, checkpoint.id)
     try:
         checkpoint.set_result(result)

@@ -20,14 +20,19 @@ from guardian.model.states import Purpose
 from guardian.work import canary, choice, guarded, left_to_dockerd, pending, reception, recover, script, stop
 from guardian.work.checkpoint import GiveUp, checkpoint, goes_on, line
 from guardian.work.cold import cold
-from guardian.work.host import Budget, Host, Say
+from guardian.work.host import Budget, Claims, Host, Say
 from guardian.work.restore import restore
+
+_PASSES = 2
 
 log = logging.getLogger("guardian.cycle")
 
 
-def engine_stops(host: Host, containers: Sequence[Container], *, say: Say) -> list[Result]:
-    """Checkpoint those of the containers that run, before dockerd is stopped. dockerd is not asked: it may hang."""
+def engine_stops(host: Host, claims: Claims, *, say: Say) -> list[Result]:
+    """Checkpoint what runs and is not claimed, before dockerd is stopped. dockerd is not asked: it may hang.
+
+    Once more for what somebody has started meanwhile, which would be killed.
+    """
     if docker_daemon.live_restore() and not systemd.going_down():
         say("live-restore is on: containers outlive dockerd by themselves")
         return []
@@ -35,7 +40,15 @@ def engine_stops(host: Host, containers: Sequence[Container], *, say: Say) -> li
         # Else our stop comes first. dockerd has told systemd that it stops: its containers have their SIGTERM by now.
         say("dockerd was ended by hand and stops the containers itself: nothing can be saved")
         return []
-    return _save(host, _alive(containers), say=say)
+    budget, begun = Budget(host.config.checkpoint_budget), set[tuple[str, str]]()
+    results: list[Result] = []
+    for _ in range(_PASSES):
+        free = [item for item in facts.kept() if item.id not in claims.claimed()]
+        free = [item for item in free if (item.id, item.started_at) not in begun]
+        begun.update((item.id, item.started_at) for item in free)
+        with claims.claim(free, "checkpoint"):
+            results += _save(host, _alive(free), budget=budget, say=say)
+    return results
 
 
 def engine_died(host: Host, *, say: Say) -> list[Result]:
@@ -54,7 +67,7 @@ def engine_died(host: Host, *, say: Say) -> list[Result]:
         say(f"dockerd would not start, the containers are left serving: {problem}")
         return []
     docker_daemon.note_start_tried()
-    return _save(host, left, say=say)
+    return _save(host, left, budget=Budget(host.config.checkpoint_budget), say=say)
 
 
 def _just_resumed(known: Collection[str]) -> Iterator[Container]:
@@ -172,9 +185,8 @@ def _alive(containers: Sequence[Container]) -> list[Container]:
     return found
 
 
-def _save(host: Host, containers: Sequence[Container], *, say: Say) -> list[Result]:
+def _save(host: Host, containers: Sequence[Container], *, budget: Budget, say: Say) -> list[Result]:
     found = guarded.find(containers, host.config)
-    budget = Budget(host.config.checkpoint_budget)
     down = systemd.going_down()
     wanted = {member.container.id: choice.of(member, going_down=down) for member in found.members}
     by_mode = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 
-from guardian.host import gate, proc, runc
+from guardian.host import gate, paths, proc, runc
 from guardian.host.cgroup import Cgroup
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine
@@ -38,7 +38,7 @@ def recover(host: Host, *, say: Say) -> None:
         except (GuardianError, OSError) as error:
             log.error("checkpoint %s of %s: %s", checkpoint.id, checkpoint.container_id[:12], error)
     _let_go(say)
-    for container_id in gate.holds():
+    for container_id in gate.names(paths.HOLDERS):
         try:
             finish_restore(container_id, say)
         except (GuardianError, OSError) as error:
@@ -64,11 +64,11 @@ def finish_restore(container_id: str, say: Say) -> None:
     if State.SPENT.value not in checkpoint.marks() or runc.state(container_id) is None:
         return
     record = checkpoint.record()
+    gate.lift(container_id)
     checkpoint.mark(State.RUNNING)
     if record.container.paused:
         with contextlib.closing(Engine()) as engine:
             engine.pause(container_id)
-    gate.lift(container_id)
     checkpoint.mark(State.DONE)
     reason = "guardian's worker ended over it"
     checkpoint.set_result(

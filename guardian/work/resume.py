@@ -16,7 +16,6 @@ from guardian.host import (
     connections,
     criu_config,
     docker_daemon,
-    facts,
     gate,
     manifest,
     mounts,
@@ -32,7 +31,7 @@ from guardian.model.container import Container
 from guardian.model.errors import EngineUnavailable, GuardianError
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import State
-from guardian.work import hooks, peers
+from guardian.work import hooks, peers, running
 from guardian.work.cold import MAY_HAVE_RUN, cold, set_aside, waits
 from guardian.work.coming import Coming
 from guardian.work.hooks import Event
@@ -41,10 +40,10 @@ from guardian.work.settle import note_state
 
 _KILL_LIMIT = 30.0
 _GATE_INTERVAL = 0.2
-_ASK_LIMIT = 5.0
 _SOON = 30.0
 """Seconds after which a restore that failed is not tried again."""
 _ADDRESS_GONE = "Cannot assign requested address"
+_STARTED_TOO_SOON = "it was resumed, ended and was started since, without guardian, while it was still held"
 _AT_WORK = ("criu", "runc", "guardian-holder")
 _SURE = 4
 """Looks after which processes without one of these are what a killed CRIU has left."""
@@ -130,23 +129,21 @@ class Resume:
         return self.start_cold(reason, left)
 
     def _runs_all_the_same(self) -> bool:
-        """Whether dockerd, which has said that it did not start it, knows it as running, or hangs."""
-        if not gate.restored(self.container.id) or not docker_daemon.running_pid():
-            return False
-        try:
-            with contextlib.closing(Engine(limit=_ASK_LIMIT)) as engine:
-                return engine.container(self.container.id).running
-        except GuardianError:
-            return docker_daemon.running_pid() != 0
+        return gate.restored(self.container.id) and running.known_to_dockerd(self.container.id)
 
     def _resumed(self, notes: list[str]) -> Result:
         """It runs: whatever fails from here on is only told."""
+        gate.lift(self.container.id)  # at once: a restart by its user, or by its policy, would be refused
         notes.append(self._mark(State.RUNNING))
         if self._record.container.paused:
-            self._pause()
-        gate.lift(self.container.id)
+            running.pause(self.container)
         failed = connections.failure(gate.restore_folder(self.container.id))
-        notes += [self._mark(State.DONE), *self._checkpoint.remarks(), self._keep_facts(), failed]
+        now = running.look(self._record.container)
+        running.keep_facts(now)
+        moved = peers.moved(self._record, now)
+        notes += [self._mark(State.DONE), *self._checkpoint.remarks(), moved, failed]
+        if not now.running and gate.REFUSAL in now.error:
+            return self._keep(*cold(self.container, _STARTED_TOO_SOON))
         notes.append(hooks.tell_container(self._host.config, self._record.container, str(Outcome.RESUMED)))
         return self._keep(Outcome.RESUMED, "; ".join(note for note in notes if note))
 
@@ -364,29 +361,6 @@ class Resume:
             return "dockerd says started, and no proof of a restore is there"
         said = f"{self._error}: {self._criu_error()}" if self._criu_error() else self._error
         return f"{MAY_HAVE_RUN}: {said}" if self._proven() else said
-
-    def _keep_facts(self) -> str:
-        """At once, not by its event: the host may go down before that is heard. Returns what is to be said."""
-        try:
-            if not docker_daemon.running_pid():
-                raise EngineUnavailable("dockerd went away")
-            with contextlib.closing(Engine(limit=_ASK_LIMIT)) as engine:
-                now = engine.container(self.container.id)
-        except GuardianError as error:
-            log.warning("%s: its facts are those of before: %s", self.container.name, error)
-            now = docker_daemon.as_started(self._record.container)
-        try:
-            facts.keep(now)
-        except OSError as error:
-            log.error("%s: its facts cannot be kept: %s", self.container.name, error)
-        return peers.moved(self._record, now)
-
-    def _pause(self) -> None:
-        try:
-            with contextlib.closing(Engine()) as engine:
-                engine.pause(self.container.id)
-        except GuardianError as error:
-            log.error("%s: it was paused and cannot be paused again: %s", self.container.name, error)
 
     def _keep(self, outcome: Outcome, reason: str) -> Result:
         gate.clear_restore(self.container.id)

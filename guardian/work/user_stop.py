@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import threading
 
-from guardian.host import docker_daemon, gate, unsaved
+from guardian.host import docker_daemon, gate, systemd, unsaved
 from guardian.host.checkpoint import Checkpoint
-from guardian.host.docker_engine import Engine
+from guardian.host.docker_engine import Engine, StartRefused
 from guardian.model.container import Container
 from guardian.model.errors import GuardianError
 from guardian.model.states import Purpose, State
 from guardian.work.host import Host
+from guardian.work.stop import signal_number
 
 STOPPED = "its user stopped it while it was being saved"
 RESTARTED = "its user restarted it while it was being saved"
@@ -22,22 +24,40 @@ _RESTART_SHOWS = 3.0
 log = logging.getLogger("guardian.watch")
 
 
-def heard(host: Host, container_id: str) -> None:
-    """dockerd has said "stop" of a container; takes some seconds, to be told from the first half of a restart.
+def is_meant(host: Host, container_id: str, number: str) -> bool:
+    """Whether a signal, a number, that dockerd has sent to a container which is being saved is to stop it.
 
-    Noted at once: whoever restores may come before. A dockerd that goes away meanwhile has no start to be refused.
+    To dockerd it is then, whatever the container makes of it (moby daemon/kill.go): no policy starts it again.
     """
-    unsaved.forget(container_id)  # nor does a cold start
     checkpoint = _newest(host, container_id)
-    dockerd = docker_daemon.running_pid()
-    if checkpoint is None or not dockerd:
-        return
     try:
-        checkpoint.note_user_stop(dockerd)
-        threading.Event().wait(_RESTART_SHOWS)
-        if docker_daemon.running_pid() != dockerd:
+        wanted = checkpoint.record().container.stop_signal if checkpoint is not None else ""
+    except GuardianError:
+        return False  # it starts cold, whatever its user wants
+    return checkpoint is not None and number in {str(signal_number(wanted)), str(int(signal.SIGKILL))}
+
+
+def heard(host: Host, container_id: str) -> None:
+    """dockerd stops a container; waits for its end, and seconds more, to tell it from the first half of a restart.
+
+    Noted at once: whoever restores may come before, and a dockerd that is stopped itself says nothing later. One that
+    stops its containers because it ends is no user.
+    """
+    checkpoint = _newest(host, container_id)
+    try:
+        dockerd = docker_daemon.running_pid()
+        if not dockerd or systemd.active_state(docker_daemon.UNIT) == "deactivating":
             return
+        unsaved.forget(container_id)  # it does not start cold either
+        if checkpoint is None:
+            return
+        checkpoint.note_user_stop(dockerd)
         with contextlib.closing(Engine()) as engine:
+            with contextlib.suppress(StartRefused):
+                engine.wait_until_down(container_id, limit=host.config.checkpoint_budget)
+            threading.Event().wait(_RESTART_SHOWS)
+            if docker_daemon.running_pid() != dockerd:
+                return
             container = engine.container(container_id)
         if container.running:
             checkpoint.forget_user_stop()

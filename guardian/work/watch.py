@@ -6,6 +6,8 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from guardian.host import docker_daemon, facts, gate
 from guardian.host.docker_engine import Engine, Events
@@ -13,14 +15,16 @@ from guardian.model.errors import GuardianError, UnknownContainer
 from guardian.model.states import State
 from guardian.work import engine_cycle, guarded, pending, user_stop
 from guardian.work.checkpoint import line
+from guardian.work.engine_stop import EngineStop
 from guardian.work.host import Claims, Host
 
 log = logging.getLogger("guardian.watch")
 
 _TELLING = frozenset({"start", "pause", "unpause", "die", "rename", "update", "destroy"})
+_STOPS = frozenset({"kill", "stop"})
 _COUNT_EVERY = 10.0
-_STOP_LIMIT = 300.0
-"""Seconds in which a dockerd that is being stopped is gone: systemd kills it after 90."""
+_OUTCOME_LIMIT = 10.0
+"""Seconds that a stop of dockerd waits at most for what comes of its users' stops, of containers it has just saved."""
 _LOOK_AGAIN = 1.0
 """Seconds between looks for a dockerd that is not there: nothing tells when it is."""
 
@@ -29,15 +33,13 @@ class Watch:
     """Runs in a thread of its own as long as the worker does."""
 
     def __init__(self, host: Host, claims: Claims) -> None:
+        self.engine_stop = EngineStop(host.config.checkpoint_budget)
         self._host = host
         self._claims = claims
         self._never = threading.Event()
         self._lock = threading.Lock()
         self._events: Events | None = None
-        self._judging = threading.Lock()  # the other one is held while dockerd is asked, which may hang
-        self._stopping = threading.Event()
-        self._leave_alone = self._let_go_of = 0
-        self._until = 0.0
+        self._stopped: dict[str, threading.Thread] = {}
         self._held_for: dict[str, float] = {}
 
     def run(self) -> None:
@@ -45,7 +47,7 @@ class Watch:
         while True:
             try:
                 pid = docker_daemon.running_pid()
-                if pid and not self._is_let_go(pid):
+                if pid and not self.engine_stop.is_saved(pid):
                     self._follow(pid)
             except (GuardianError, OSError) as error:
                 log.warning("following dockerd: %s", error)
@@ -98,42 +100,24 @@ class Watch:
             log.error("the hold of %s expired and could not be ended: %s", container_id[:12], error)
 
     def let_go(self) -> None:
-        """Close the connection to the dockerd that is about to stop: it would wait 5 s for us to do so."""
-        self._until = time.monotonic() + _STOP_LIMIT
+        """Close the connection to the dockerd that is about to stop: it would wait 5 s for us to do so.
+
+        Not before it is known what its users' stops were: the next dockerd has not heard of them.
+        """
+        end = time.monotonic() + _OUTCOME_LIMIT
+        for thread in list(self._stopped.values()):
+            thread.join(max(0.0, end - time.monotonic()))
+        self.engine_stop.saved()
         with self._lock:
-            self._let_go_of = self._leave_alone
             if self._events is not None:
                 self._events.close()
-
-    def begin_stop(self) -> None:
-        """This dockerd is about to stop, or we are: what a restore has not begun waits."""
-        with self._judging:
-            self._stopping.set()
-            self._leave_alone = docker_daemon.running_pid()
-            self._until = time.monotonic() + self._host.config.checkpoint_budget + _STOP_LIMIT
-
-    def stopping(self) -> threading.Event:
-        """Set while dockerd is about to stop; not any more where it is another one, or was not stopped after all."""
-        pid = docker_daemon.running_pid()
-        with self._judging:
-            if not self._is_left_alone(pid):
-                self._stopping.clear()
-        return self._stopping
-
-    def _is_let_go(self, pid: int) -> bool:
-        """Whether this dockerd is followed no more: until its containers are saved, their users may stop them."""
-        return pid == self._let_go_of and self._is_left_alone(pid)
-
-    def _is_left_alone(self, pid: int) -> bool:
-        """Whether this dockerd is about to stop. One that is still there much later was not stopped after all."""
-        return pid == self._leave_alone and time.monotonic() < self._until
 
     def _follow(self, pid: int) -> None:
         with contextlib.closing(Engine()) as engine:
             if not engine.answers():
                 return
             with self._lock:
-                if self._is_let_go(pid):
+                if self.engine_stop.is_saved(pid):
                     return
                 events = self._events = engine.events()
             with contextlib.closing(events):
@@ -142,17 +126,25 @@ class Watch:
                     if event.get("Type") == "daemon":
                         # Its configuration was reloaded.
                         docker_daemon.note_up(live_restore=engine.live_restore(), root=engine.root())
-                    elif event.get("Action") == "stop":
-                        self._hear_stop(str(event.get("id") or ""))
+                    elif event.get("Action") in _STOPS:
+                        self._hear_stop(event)
                     elif event.get("Action") in _TELLING:
                         self._keep(engine, str(event.get("id") or ""))
             with self._lock:
                 self._events = None
 
-    def _hear_stop(self, container_id: str) -> None:
-        threading.Thread(
-            target=user_stop.heard, args=(self._host, container_id), name="stop", daemon=True
-        ).start()
+    def _hear_stop(self, event: Mapping[str, Any]) -> None:
+        """A stop that is asked for, which has a signal, or one that is done; followed in a thread of its own."""
+        container_id = str(event.get("id") or "")
+        number = str(((event.get("Actor") or {}).get("Attributes") or {}).get("signal") or "")
+        if number and not user_stop.is_meant(self._host, container_id, number):
+            return
+        self._stopped = {key: thread for key, thread in self._stopped.items() if thread.is_alive()}
+        if container_id not in self._stopped:
+            args = (self._host, container_id)
+            thread = threading.Thread(target=user_stop.heard, args=args, name="stop", daemon=True)
+            self._stopped[container_id] = thread
+            thread.start()
 
     def _orphan(self, container_id: str) -> None:
         """A container that was removed needs no record any more of having been moved."""

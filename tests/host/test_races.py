@@ -82,6 +82,11 @@ def _tokens(bench: Bench) -> dict[str, str]:
         Race("imaging", "rm -f", "restart"),
         Race("durable", "stop", "command"),
         Race("held", "rm and run", "command"),
+        Race("held", "restart", "command"),
+        Race("running", "restart", "restart"),
+        Race("locked", "restart", "restart"),
+        Race("durable", "stop", "restart"),
+        Race("committed", "rm and run", "restart"),
     ],
     ids=str,
 )

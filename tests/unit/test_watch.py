@@ -59,16 +59,16 @@ def test_what_a_stop_sets_holds_for_the_dockerd_that_stops(monkeypatch: pytest.M
     """The next one may be up already when the connection to it is let go: then nothing would be restored."""
     watch = Watch(Host(defaults(), _Ledger()), Claims())  # type: ignore[arg-type]
     monkeypatch.setattr(docker_daemon, "running_pid", lambda: 1)
-    watch.begin_stop()
-    assert watch.stopping().is_set()
-    assert not watch._is_let_go(1), "it is followed until all are saved"
+    watch.engine_stop.begin()
+    assert watch.engine_stop.under_way().is_set()
+    assert not watch.engine_stop.is_saved(1), "it is followed until all are saved"
     monkeypatch.setattr(docker_daemon, "running_pid", lambda: 2)
-    assert not watch.stopping().is_set()
+    assert not watch.engine_stop.under_way().is_set()
     watch.let_go()
-    assert not watch.stopping().is_set()
+    assert not watch.engine_stop.under_way().is_set()
     monkeypatch.setattr(docker_daemon, "running_pid", lambda: 1)
-    assert not watch._is_let_go(2)
-    assert watch._is_let_go(1)
+    assert not watch.engine_stop.is_saved(2)
+    assert watch.engine_stop.is_saved(1)
 
 
 def test_a_save_may_take_longer_than_the_stop_of_dockerd(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,21 +76,21 @@ def test_a_save_may_take_longer_than_the_stop_of_dockerd(monkeypatch: pytest.Mon
     now = 1000.0
     watch = Watch(Host(defaults(), _Ledger()), Claims())  # type: ignore[arg-type]
     monkeypatch.setattr(docker_daemon, "running_pid", lambda: 1)
-    monkeypatch.setattr("guardian.work.watch.time.monotonic", lambda: now)
-    watch.begin_stop()
+    monkeypatch.setattr("guardian.work.engine_stop.time.monotonic", lambda: now)
+    watch.engine_stop.begin()
     now += defaults().checkpoint_budget
-    assert watch.stopping().is_set()
+    assert watch.engine_stop.under_way().is_set()
     watch.let_go()
     now += 299
-    assert watch.stopping().is_set()
+    assert watch.engine_stop.under_way().is_set()
     now += 2
-    assert not watch.stopping().is_set(), "it was not stopped after all"
+    assert not watch.engine_stop.under_way().is_set(), "it was not stopped after all"
 
 
 def test_a_stop_is_not_forgotten_by_who_asks_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     watch = Watch(Host(defaults(), _Ledger()), Claims())  # type: ignore[arg-type]
     monkeypatch.setattr(docker_daemon, "running_pid", lambda: 1)
-    look, begun = watch._is_left_alone, threading.Thread(target=watch.begin_stop)
+    look, begun = watch.engine_stop._is_of, threading.Thread(target=watch.engine_stop.begin)
 
     def looked(pid: int) -> bool:
         found = look(pid)
@@ -98,8 +98,8 @@ def test_a_stop_is_not_forgotten_by_who_asks_meanwhile(monkeypatch: pytest.Monke
         begun.join(0.2)
         return found
 
-    monkeypatch.setattr(watch, "_is_left_alone", looked)
-    stopping = watch.stopping()
+    monkeypatch.setattr(watch.engine_stop, "_is_of", looked)
+    stopping = watch.engine_stop.under_way()
     begun.join()
     assert stopping.is_set()
 
