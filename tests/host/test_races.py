@@ -86,7 +86,7 @@ def _tokens(bench: Bench) -> dict[str, str]:
         Race("running", "restart", "restart"),
         Race("locked", "restart", "restart"),
         Race("durable", "stop", "restart"),
-        Race("committed", "rm and run", "restart"),
+        Race("imaging", "rm and run", "restart"),
     ],
     ids=str,
 )

@@ -39,7 +39,8 @@ ACTS: Mapping[str, Act] = {
 }
 TRIGGERS = (Trigger.COMMAND, Trigger.RESTART)
 _DEAD = frozenset({State.COMMITTED.value, State.KILLED.value, State.TICKETED.value, "verdict"})
-"""Steps at which it is down, or about to be: dockerd answers a stop with "not running", and nobody hears of it."""
+"""Steps at which it is down, or about to be: dockerd answers a stop with "not running", and nobody hears of it. And its
+removal waits for its end, so that what is run in its place is started when all are saved, and dockerd goes."""
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -56,7 +57,9 @@ class Race:
     @property
     def ends(self) -> frozenset[End]:
         """Where it may end."""
-        more = {End.KEPT} if self.act == "stop" and self.step in _DEAD else set()
+        more = {End.KEPT} if self.act == "stop" and self.step in _DEAD else set[End]()
+        if self.act == "rm and run" and self.step in _DEAD and self.trigger == Trigger.RESTART.value:
+            more |= {End.STOPPED}  # by dockerd; its policy decides, as without guardian
         return ACTS[self.act].ends | more
 
 

@@ -27,6 +27,7 @@ class Runner:
         self._bench = bench
         self._host = bench.host
         self.said = ""
+        self._in_time = False
 
     def run(self, race: Race, number: int = 0) -> End:
         """Run one, in which the `number`th container to reach the step is acted upon; raises AssertionError."""
@@ -59,6 +60,7 @@ class Runner:
             )
             acting.start()
             acting.join(_HOLD)
+            self._in_time = bool(told)
             gate.open()
             acting.join(2 * _ACT_LIMIT)
             assert told, f"{command} hangs"
@@ -88,6 +90,10 @@ class Runner:
         """What has become of the one acted upon, now and after a restart of docker."""
         first = self._look_at(name, before[name], race)
         assert first in race.ends, f"{name} is {first.value}, act: {self.said}"
+        if race.act == "rm and run" and first is End.STOPPED:
+            assert POLICIES[name] == "on-failure", (
+                f"{name} is down, and dockerd starts it whatever it ended of"
+            )
         token = self._bench.witness(name).get("token")
         self._bench.site.restart_docker()
         if first in (End.REMOVED, End.STOPPED):
@@ -113,6 +119,10 @@ class Runner:
         self._bench.site.wait_for(lambda: self._bench.witness(name).get("count", 0) > 0)
         seen = self._bench.look()[name]
         if container_id != before.id:
+            saved = (
+                race.trigger == Trigger.COMMAND.value or STEPS[race.step].resume or seen.outcome == "resumed"
+            )
+            assert saved or not self._in_time, f"{name}: it was run in the save, and is {seen}"
             return End.ANEW
         self._bench.site.wait_for(lambda: self._bench.witness(name).get("count", 0) != seen.count)
         if seen.token == before.token:
