@@ -24,27 +24,18 @@ _RESTART_SHOWS = 3.0
 log = logging.getLogger("guardian.watch")
 
 
-def is_meant(host: Host, container_id: str, number: str) -> bool:
-    """Whether a signal, a number, that dockerd has sent to a container which is being saved is to stop it.
+def heard(host: Host, container_id: str, number: str = "") -> None:
+    """dockerd stops a container, or sends it the signal of this `number`, which may be to stop it.
 
-    To dockerd it is then, whatever the container makes of it (moby daemon/kill.go): no policy starts it again.
-    """
-    checkpoint = _newest(host, container_id)
-    try:
-        wanted = checkpoint.record().container.stop_signal if checkpoint is not None else ""
-    except GuardianError:
-        return False  # it starts cold, whatever its user wants
-    return checkpoint is not None and number in {str(signal_number(wanted)), str(int(signal.SIGKILL))}
-
-
-def heard(host: Host, container_id: str) -> None:
-    """dockerd stops a container; waits for its end, and seconds more, to tell it from the first half of a restart.
+    Waits for its end, and seconds more, to tell it from the first half of a restart.
 
     Noted at once: whoever restores may come before, and a dockerd that is stopped itself says nothing later. One that
     stops its containers because it ends is no user.
     """
-    checkpoint = _newest(host, container_id)
     try:
+        checkpoint = _newest(host, container_id)
+        if number and (checkpoint is None or not _is_meant(checkpoint, number)):
+            return
         dockerd = docker_daemon.running_pid()
         if not dockerd or systemd.active_state(docker_daemon.UNIT) == "deactivating":
             return
@@ -53,8 +44,9 @@ def heard(host: Host, container_id: str) -> None:
             return
         checkpoint.note_user_stop(dockerd)
         with contextlib.closing(Engine()) as engine:
-            with contextlib.suppress(StartRefused):
-                engine.wait_until_down(container_id, limit=host.config.checkpoint_budget)
+            if number:
+                with contextlib.suppress(StartRefused):
+                    engine.wait_until_down(container_id, limit=host.config.checkpoint_budget)
             threading.Event().wait(_RESTART_SHOWS)
             if docker_daemon.running_pid() != dockerd:
                 return
@@ -65,6 +57,17 @@ def heard(host: Host, container_id: str) -> None:
             checkpoint.note_user_stop(dockerd, restarts=True)
     except (GuardianError, OSError) as error:
         log.warning("%s: what came of its stop cannot be told: %s", container_id[:12], error)
+
+
+def _is_meant(checkpoint: Checkpoint, number: str) -> bool:
+    """Whether a signal is to stop the container: its own, or SIGKILL.
+
+    To dockerd it is then, whatever the container makes of it (moby daemon/kill.go): no policy starts it again. One
+    that comes once the container is dead is guardian's, to have dockerd look (`pending`).
+    """
+    if State.KILLED.value in checkpoint.marks():
+        return False
+    return number in {str(signal_number(checkpoint.record().container.stop_signal)), str(int(signal.SIGKILL))}
 
 
 def will(checkpoint: Checkpoint, container: Container) -> str:

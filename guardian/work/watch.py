@@ -7,10 +7,12 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from guardian.host import docker_daemon, facts, gate
 from guardian.host.docker_engine import Engine, Events
+from guardian.model.container import Container
 from guardian.model.errors import GuardianError, UnknownContainer
 from guardian.model.states import State
 from guardian.work import engine_cycle, guarded, pending, user_stop
@@ -39,7 +41,10 @@ class Watch:
         self._never = threading.Event()
         self._lock = threading.Lock()
         self._events: Events | None = None
-        self._stopped: dict[str, threading.Thread] = {}
+        self._stops: list[threading.Thread] = []
+        self._store = ThreadPoolExecutor(
+            1, "store"
+        )  # which may hang, and what must be known in time is in /run
         self._held_for: dict[str, float] = {}
 
     def run(self) -> None:
@@ -105,7 +110,7 @@ class Watch:
         Not before it is known what its users' stops were: the next dockerd has not heard of them.
         """
         end = time.monotonic() + _OUTCOME_LIMIT
-        for thread in list(self._stopped.values()):
+        for thread in self._stops:
             thread.join(max(0.0, end - time.monotonic()))
         self.engine_stop.saved()
         with self._lock:
@@ -137,35 +142,37 @@ class Watch:
         """A stop that is asked for, which has a signal, or one that is done; followed in a thread of its own."""
         container_id = str(event.get("id") or "")
         number = str(((event.get("Actor") or {}).get("Attributes") or {}).get("signal") or "")
-        if number and not user_stop.is_meant(self._host, container_id, number):
-            return
-        self._stopped = {key: thread for key, thread in self._stopped.items() if thread.is_alive()}
-        if container_id not in self._stopped:
-            args = (self._host, container_id)
-            thread = threading.Thread(target=user_stop.heard, args=args, name="stop", daemon=True)
-            self._stopped[container_id] = thread
-            thread.start()
-
-    def _orphan(self, container_id: str) -> None:
-        """A container that was removed needs no record any more of having been moved."""
-        checkpoint = self._host.ledger.elsewhere(container_id)
-        if checkpoint is not None:
-            checkpoint.mark(State.ORPHANED, "the container was removed")
+        args = (self._host, container_id, number)
+        thread = threading.Thread(target=user_stop.heard, args=args, name="stop", daemon=True)
+        self._stops = [*(item for item in self._stops if item.is_alive()), thread]
+        thread.start()
 
     def _keep(self, engine: Engine, container_id: str) -> None:
         try:
             container = engine.container(container_id)
         except UnknownContainer:
             facts.forget(container_id)
-            self._orphan(container_id)
-            gate.lift(container_id)  # its checkpoint becomes an orphan at the next restore
+            self._store.submit(self._note_removed, container_id)
             return
         found = guarded.find([container], self._host.config)
         if found.members and container.running:
             facts.keep(container)
         elif not container.running:
             facts.forget(container_id)
+        self._store.submit(self._note_start, container)
+
+    def _note_removed(self, container_id: str) -> None:
+        """A container that was removed needs no record any more of having been moved, and no hold."""
+        try:
+            checkpoint = self._host.ledger.elsewhere(container_id)
+            if checkpoint is not None:
+                checkpoint.mark(State.ORPHANED, "the container was removed")
+        except (GuardianError, OSError) as error:
+            log.error("%s: that it was removed cannot be written down: %s", container_id[:12], error)
+        gate.lift(container_id)  # its checkpoint becomes an orphan at the next restore
+
+    def _note_start(self, container: Container) -> None:
         try:
             pending.note_start(self._host, container)
-        except OSError as error:
+        except (GuardianError, OSError) as error:
             log.error("%s: that it was started cannot be written down: %s", container.name, error)

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from guardian.host import announcements, docker_daemon, paths, runc
+from guardian.host import announcements, docker_daemon, gate, paths, runc
 from guardian.host.record import Record
 from guardian.model.config import defaults
+from guardian.model.container import Container
 from guardian.model.graph import build
+from guardian.model.outcome import Outcome
 from guardian.model.states import Purpose, State
+from guardian.work import resume, running
 from guardian.work.host import Host
 from guardian.work.restore import restore
 from guardian.work.resume import Pending, Resume
@@ -57,6 +60,26 @@ def test_whose_turn_comes_after_the_budget_is_not_tried(
     )
     assert State.ORPHANED.value in pending.checkpoint.marks()
     assert State.TICKETED.value not in pending.checkpoint.marks()
+
+
+def test_one_that_was_started_anew_while_it_was_still_held_starts_cold(
+    item: tuple[Host, Pending], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its restart, its user's or its policy's, was refused, and nobody tries it again."""
+    host, pending = item
+    monkeypatch.setattr(paths, "FACTS", paths.HOLDS)
+    refused = dataclasses.replace(pending.container, running=False, error=f"{gate.REFUSAL}; wait for it")
+    monkeypatch.setattr(running, "look", lambda _: refused)
+    started: list[str] = []
+
+    def start(it: Container, reason: str, *_: float) -> tuple[Outcome, str]:
+        started.append(it.id)
+        return Outcome.COLD, reason
+
+    monkeypatch.setattr(resume, "cold", start)
+    result = Resume(host, pending, set, None)._resumed([])
+    assert (result.outcome, started) == (Outcome.COLD, [pending.container.id])
+    assert "started since, without guardian" in result.reason
 
 
 def _target(descriptor: str) -> str:

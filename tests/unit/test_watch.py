@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from pathlib import Path
 
 import pytest
 
-from guardian.host import docker_daemon, gate
+from guardian.host import docker_daemon, facts, gate, paths
 from guardian.model.config import defaults
+from guardian.model.container import Container
 from guardian.model.errors import BadInput, StoreError
 from guardian.work.host import Claims, Host
 from guardian.work.watch import Watch
-from tests.unit.samples import id_of
+from tests.unit.samples import container, id_of
 
 GUARDIANS, PERSONS, ELSEWHERE, NONE, UNREADABLE = (id_of(name) for name in ("a", "b", "c", "d", "e"))
 
@@ -119,3 +121,28 @@ def test_one_folder_that_cannot_be_read_keeps_nobody_else_held(monkeypatch: pyte
     for _ in range(7):
         watch._count()
     assert NONE in ended
+
+
+def test_a_store_that_hangs_keeps_no_facts_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What dockerd says is in /run in time: what is started in a save is saved as well."""
+    monkeypatch.setattr(paths, "FACTS", tmp_path)
+    hangs, one, other = (
+        threading.Event(),
+        container("a", running=False),
+        container("b", labels={"guardian.enable": "true"}),
+    )
+
+    class Hung(_Ledger):
+        def pending(self, container_id: str) -> _Checkpoint | None:
+            assert hangs.wait(60)
+            return super().pending(container_id)
+
+    class Dockerd:
+        def container(self, container_id: str) -> Container:
+            return next(item for item in (one, other) if item.id == container_id)
+
+    watch = Watch(Host(defaults(), Hung()), Claims())  # type: ignore[arg-type]
+    for item in (one, other):
+        watch._keep(Dockerd(), item.id)  # type: ignore[arg-type]
+    hangs.set()
+    assert [item.id for item in facts.kept()] == [other.id]
