@@ -52,8 +52,8 @@ def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Host, Checkp
     return host, host.ledger.begin(Record(it, Purpose.SUSPEND, 1.79e9, "boot", (it.id,), "", True, 0, False))
 
 
-def _down(monkeypatch: pytest.MonkeyPatch, **changes: str) -> _Engine:
-    engine = _Engine(dataclasses.replace(container(running=False), **changes))
+def _down(monkeypatch: pytest.MonkeyPatch, error: str = "") -> _Engine:
+    engine = _Engine(container(running=False, error=error))
     monkeypatch.setattr(user_stop, "Engine", lambda: engine)
     return engine
 
