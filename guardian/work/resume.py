@@ -125,7 +125,7 @@ class Resume:
         elif _RESTORE_FAILED in self._error:
             self._end_half_restored()
         else:
-            mounts.detach_work(self._checkpoint.folder)  # of a CRIU that was killed because it hung
+            mounts.detach_work(self._checkpoint.folder)  # what is of a CRIU that was killed because it hung
         return self.start_cold(reason, left)
 
     def _runs_all_the_same(self) -> bool:

@@ -11,7 +11,7 @@ from guardian.host import docker_daemon, gate, systemd, unsaved
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine, StartRefused
 from guardian.model.container import Container
-from guardian.model.errors import GuardianError
+from guardian.model.errors import GuardianError, UnknownContainer
 from guardian.model.states import Purpose, State
 from guardian.work.host import Host
 from guardian.work.stop import signal_number
@@ -55,6 +55,8 @@ def heard(host: Host, container_id: str, number: str = "") -> None:
             checkpoint.forget_user_stop()
         elif will(checkpoint, container) == RESTARTED:
             checkpoint.note_user_stop(dockerd, restarts=True)
+    except UnknownContainer:
+        return  # it was removed
     except (GuardianError, OSError) as error:
         log.warning("%s: what came of its stop cannot be told: %s", container_id[:12], error)
 

@@ -1,4 +1,4 @@
-"""`make test-faults`: run the cells that this commit has no result for, and print the table.
+"""`make test-faults`: run the cells that this commit has no result for with this seed, and print the table.
 
 Environment: JOBS (hosts side by side), SEED (which member of the group is struck), ONLY (a regular expression of
 "STEP / FAULT / TRIGGER"), MINUTES (stop in time; the next run goes on), AGAIN=1 (run what has failed once more).
@@ -42,15 +42,15 @@ def missing(results: Results) -> list[Cell]:
     ]
 
 
-def run_on_one_host(package: Path, todo: list[Cell], results: Results, seed: int, end: float) -> None:
+def run_on_one_host(package: Path, todo: list[Cell], results: Results, end: float) -> None:
     """Take cells off the list until one fails, which costs the host, or the list or the time is over."""
     with FaultHost(known_suites()[0]) as host:
         print(f"{host.name}: {len(todo)} cells to run", flush=True)
         bench = Bench(host, package)
         try:
             while time.monotonic() < end and (cell := _next(todo)) is not None:
-                found = Run(bench, cell, seed).run()
-                results.add(cell, seed, found)
+                found = Run(bench, cell, results.seed).run()
+                results.add(cell, found)
                 shown = ", ".join(f"{name} {outcome}" for name, outcome in found.outcomes.items())
                 print(
                     f"{cell}: {found.verdict or 'ok'}; {shown} ({found.seconds} s: {found.phases})",
@@ -72,16 +72,15 @@ def _next(todo: list[Cell]) -> Cell | None:
         return None
 
 
-def lane(packages: Path, todo: list[Cell], results: Results, seed: int, end: float) -> None:
+def lane(packages: Path, todo: list[Cell], results: Results, end: float) -> None:
     """One host after the other."""
     while todo and time.monotonic() < end:
-        run_on_one_host(next(packages.glob("*.deb")), todo, results, seed, end)
+        run_on_one_host(next(packages.glob("*.deb")), todo, results, end)
 
 
 def main() -> int:
     """Build the package, run what is missing, print; 1 where anything failed or is still missing."""
-    results = Results(commit())
-    seed = int(os.environ.get("SEED", "1"))
+    results = Results(commit(), int(os.environ.get("SEED", "1")))
     end = time.monotonic() + 60 * float(os.environ.get("MINUTES", "600"))
     todo = missing(results)
     with tempfile.TemporaryDirectory() as folder:
@@ -90,7 +89,7 @@ def main() -> int:
             subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
         jobs = int(os.environ.get("JOBS", "1"))
         with ThreadPoolExecutor(jobs) as pool:
-            lanes = [pool.submit(lane, Path(folder), todo, results, seed, end) for _ in range(jobs)]
+            lanes = [pool.submit(lane, Path(folder), todo, results, end) for _ in range(jobs)]
             for done in lanes:
                 done.result()
     found = results.read()

@@ -1,4 +1,4 @@
-"""Results of cells: a line of JSON each in a file of the cache, one file a commit; a run goes on where one stopped."""
+"""Results of cells: a line of JSON each in a file of the cache, one for a commit and a seed; a run goes on there."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def commit() -> str:
 
 
 class Results:
-    """The results of one commit."""
+    """The results of one commit with one seed."""
 
-    def __init__(self, of: str) -> None:
-        self.commit = of
+    def __init__(self, of: str, seed: int) -> None:
+        self.commit, self.seed = of, seed
         folder = cache.folder("faults")
         folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / f"{of}.jsonl"
+        self.path = folder / f"{of}-{seed}.jsonl"
 
     def read(self) -> dict[Cell, dict[str, Any]]:
         """The last result of each cell."""
@@ -44,9 +44,11 @@ class Results:
                 found[Cell(data["step"], data["fault"], data["trigger"])] = data
         return found
 
-    def add(self, cell: Cell, seed: int, found: Found) -> None:
+    def add(self, cell: Cell, found: Found) -> None:
         """Write one down; two hosts may at once."""
-        line = {"commit": self.commit, "seed": seed} | dataclasses.asdict(cell) | dataclasses.asdict(found)
+        line = (
+            {"commit": self.commit, "seed": self.seed} | dataclasses.asdict(cell) | dataclasses.asdict(found)
+        )
         with self.path.open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.write(json.dumps(line) + "\n")
