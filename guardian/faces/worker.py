@@ -34,6 +34,7 @@ from guardian.work import (
     checkpoints,
     engine_cycle,
     guarded,
+    leaving,
     peers,
     pending,
     recover,
@@ -115,6 +116,7 @@ class Worker:
             log.exception("leaving")
         self._erasing.end()  # the disk is the last jobs'
         self._claims.wait_until_free(limit=_PATIENCE)
+        leaving.end_shims()
         os._exit(0)
 
     def _link_store(self) -> None:

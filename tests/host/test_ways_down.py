@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
+
 from tests.host.outside import client, no_resets, unnoticed
 from tests.host.site import Site
+
+_SHIM = "/usr/bin/containerd-shim-runc-v2"
 
 
 def test_soft_reboot(site: Site) -> None:
@@ -66,6 +70,22 @@ def test_containerd_restarted_in_the_middle(site: Site) -> None:
     site.machine.succeed(
         "guardianctl checkpoint srv && systemctl restart containerd.service && guardianctl restore srv"
     )
+    assert site.seen_in("srv") == before
+    assert site.outcome("srv") == "resumed"
+
+
+def test_a_shim_that_containerd_has_left_keeps_no_host_up(site: Site) -> None:
+    """One that does not heed SIGTERM, as that of a start in which containerd was killed: systemd waits 90 s for it."""
+    before = site.redis("srv", "--restart always")
+    shim = f"exec -a {_SHIM} python3 -c 'import signal; signal.pause()' -id {site.inspect('srv', '{{.Id}}')}"
+    unit = "systemd-run --unit=left -p Type=oneshot -p RemainAfterExit=yes -p KillMode=process"
+    script = f"trap '' TERM; ({shim}) &"
+    site.machine.succeed(f"{unit} bash -c {shlex.quote(script)}")
+    site.machine.wait_until_succeeds(f"pgrep -f '^{_SHIM} '")
+    said = site.machine.run("systemctl reboot")
+    site.machine.wait_for_shutdown(timeout=60, said=said)
+    site.machine.start()
+    site.wait_restored()
     assert site.seen_in("srv") == before
     assert site.outcome("srv") == "resumed"
 
