@@ -195,12 +195,15 @@ class Worker:
         # A restore under way begins nothing new: what it has not begun stays in the ledger.
         self._watch.engine_stop.begin()
         # Two units ask, at once or one after the other: neither may end before the checkpoint has.
-        with self._stops:
+        with (
+            self._stops,
+            contextlib.ExitStack() as claimed,
+        ):  # until dockerd is let go: SIGTERM waits for claims
             if self._claims.claimed():
                 docker_daemon.wake()  # what is under way waits for its answers
             self._claims.wait_until_free(limit=_PATIENCE)
             try:
-                return engine_cycle.engine_stops(self._host, self._claims, say=caller.say)
+                return engine_cycle.engine_stops(self._host, self._claims, claimed, say=caller.say)
             finally:
                 self._watch.let_go()
 

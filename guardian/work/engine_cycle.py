@@ -23,15 +23,13 @@ from guardian.work.cold import cold
 from guardian.work.host import Budget, Claims, Host, Say
 from guardian.work.restore import restore
 
-_PASSES = 2
-
 log = logging.getLogger("guardian.cycle")
 
 
-def engine_stops(host: Host, claims: Claims, *, say: Say) -> list[Result]:
-    """Checkpoint what runs and is not claimed, before dockerd is stopped. dockerd is not asked: it may hang.
+def engine_stops(host: Host, claims: Claims, claimed: contextlib.ExitStack, *, say: Say) -> list[Result]:
+    """Checkpoint what runs and nobody else has claimed, before dockerd is stopped; it is not asked: it may hang.
 
-    Once more for what somebody has started meanwhile, which would be killed.
+    Once more for what somebody has started meanwhile, which would be killed. All stay `claimed`.
     """
     if docker_daemon.live_restore() and not systemd.going_down():
         say("live-restore is on: containers outlive dockerd by themselves")
@@ -40,15 +38,27 @@ def engine_stops(host: Host, claims: Claims, *, say: Say) -> list[Result]:
         # Else our stop comes first. dockerd has told systemd that it stops: its containers have their SIGTERM by now.
         say("dockerd was ended by hand and stops the containers itself: nothing can be saved")
         return []
-    budget, begun = Budget(host.config.checkpoint_budget), set[tuple[str, str]]()
-    results: list[Result] = []
-    for _ in range(_PASSES):
-        free = [item for item in facts.kept() if item.id not in claims.claimed()]
-        free = [item for item in free if (item.id, item.started_at) not in begun]
-        begun.update((item.id, item.started_at) for item in free)
-        with claims.claim(free, "checkpoint"):
-            results += _save(host, _alive(free), budget=budget, say=say)
+    budget = Budget(host.config.checkpoint_budget)
+    free = _claim(claims, claimed, ())
+    results = _save(host, _alive(free), budget=budget, say=say)
+    try:
+        late = _claim(claims, claimed, free)
+        results += _save(host, _alive(late), budget=budget, say=say) if late else []
+    except GuardianError as error:
+        log.exception("what was started during the checkpoint")
+        say(f"what was started during the checkpoint is stopped by dockerd: {error}")
     return results
+
+
+def _claim(claims: Claims, claimed: contextlib.ExitStack, before: Sequence[Container]) -> list[Container]:
+    """Claim what runs and nobody else has; without what was there before, but for those that were started since."""
+    mine, begun = {item.id for item in before}, {(item.id, item.started_at) for item in before}
+    others = claims.claimed().keys() - mine
+    free = [
+        item for item in facts.kept() if item.id not in others and (item.id, item.started_at) not in begun
+    ]
+    claimed.enter_context(claims.claim([item for item in free if item.id not in mine], "checkpoint"))
+    return free
 
 
 def engine_died(host: Host, *, say: Say) -> list[Result]:
@@ -94,6 +104,7 @@ def engine_is_up(host: Host, *, stopping: threading.Event, say: Say) -> list[Res
     reception.sweep(host)
     with contextlib.closing(Engine()) as engine:
         containers = engine.containers()
+        keep_facts(host, engine)  # those whose end nobody has heard of are no peers of anybody
         docker_daemon.note_up(live_restore=engine.live_restore(), root=engine.root())
     if any(PLACEHOLDER in container.labels for container in containers):
         Placeholders().remove()  # the power went in the middle of a restore

@@ -18,7 +18,6 @@ from guardian.host import (
     docker_daemon,
     gate,
     manifest,
-    mounts,
     proc,
     runc,
     who_asks,
@@ -36,7 +35,7 @@ from guardian.work.cold import MAY_HAVE_RUN, cold, set_aside, waits
 from guardian.work.coming import Coming
 from guardian.work.hooks import Event
 from guardian.work.host import Host
-from guardian.work.settle import note_state
+from guardian.work.settle import detach, note_state
 
 _KILL_LIMIT = 30.0
 _GATE_INTERVAL = 0.2
@@ -125,7 +124,7 @@ class Resume:
         elif _RESTORE_FAILED in self._error:
             self._end_half_restored()
         else:
-            mounts.detach_work(self._checkpoint.folder)  # what is of a CRIU that was killed because it hung
+            detach(self._checkpoint)  # what is of a CRIU that was killed because it hung
         return self.start_cold(reason, left)
 
     def _runs_all_the_same(self) -> bool:
@@ -201,7 +200,7 @@ class Resume:
             self._end_restored()
         else:
             gate.clear_holder(self.container.id)
-            mounts.detach_work(self._checkpoint.folder)
+            detach(self._checkpoint)
 
     def _end_restored(self) -> None:
         """The same, whether it runs or not."""
@@ -211,7 +210,7 @@ class Resume:
             runc.forget(self.container.id)
         except (GuardianError, OSError) as error:
             log.error("%s: what was restored of it cannot be ended: %s", self.container.name, error)
-        mounts.detach_work(self._checkpoint.folder)
+        detach(self._checkpoint)
 
     def _engine_went_away(self) -> bool:
         """Nobody waits for the answer any more, and a cold start would wait for a dockerd whose start waits for us."""

@@ -14,6 +14,7 @@ from guardian.host.cgroup import Cgroup
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import CommandFailed
 from guardian.model.container import Container
+from guardian.model.errors import GuardianError
 from guardian.model.states import Aftermath, Purpose, State, Verdict, aftermath
 
 KILL_LIMIT = 20.0
@@ -28,7 +29,7 @@ def settle(
     """Bring a dump to its end; can be repeated. A container that goes on is let go whatever the ledger says."""
     cgroup = Cgroup(known.cgroup if known else Path(checkpoint.record().cgroup))
     script_socket(checkpoint).unlink(missing_ok=True)  # of a worker that was killed
-    mounts.detach_work(checkpoint.folder)
+    detach(checkpoint)
     verdict = checkpoint.verdict() or decide_void(checkpoint)
     if checkpoint.purpose() is Purpose.SNAPSHOT and verdict is Verdict.COMMIT:
         _end_snapshot(checkpoint, known, container)
@@ -56,6 +57,14 @@ def settle(
         gate.allow_exec(container.id)
     gate.lift(container.id)
     return what
+
+
+def detach(checkpoint: Checkpoint) -> None:
+    """Unmount what a killed CRIU has left; a failure keeps nobody frozen and is no reason of anything."""
+    try:
+        mounts.detach_work(checkpoint.folder)
+    except (GuardianError, OSError) as error:
+        log.error("checkpoint %s: %s", checkpoint.id, error)
 
 
 def decide_void(checkpoint: Checkpoint) -> Verdict:

@@ -33,14 +33,13 @@ def heard(host: Host, container_id: str, number: str = "") -> None:
     stops its containers because it ends is no user.
     """
     try:
-        checkpoint = _newest(host, container_id)
-        if number and (checkpoint is None or not _is_meant(checkpoint, number)):
-            return
         dockerd = docker_daemon.running_pid()
         if not dockerd or systemd.active_state(docker_daemon.UNIT) == "deactivating":
             return
-        unsaved.forget(container_id)  # it does not start cold either
-        if checkpoint is None:
+        if not number:
+            unsaved.forget(container_id)  # it does not start cold either, whatever the store says
+        checkpoint = _newest(host, container_id)
+        if checkpoint is None or (number and not _is_meant(checkpoint, number)):
             return
         checkpoint.note_user_stop(dockerd)
         with contextlib.closing(Engine()) as engine:
@@ -59,6 +58,8 @@ def heard(host: Host, container_id: str, number: str = "") -> None:
         return  # it was removed
     except (GuardianError, OSError) as error:
         log.warning("%s: what came of its stop cannot be told: %s", container_id[:12], error)
+    except Exception:  # of systemd, say; nobody waits for what this thread says
+        log.exception("%s: what came of its stop cannot be told", container_id[:12])
 
 
 def _is_meant(checkpoint: Checkpoint, number: str) -> bool:

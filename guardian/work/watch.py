@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import queue
 import threading
 import time
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from guardian.host import docker_daemon, facts, gate
 from guardian.host.docker_engine import Engine, Events
-from guardian.model.container import Container
 from guardian.model.errors import GuardianError, UnknownContainer
 from guardian.model.states import State
 from guardian.work import engine_cycle, guarded, pending, user_stop
@@ -42,13 +41,12 @@ class Watch:
         self._lock = threading.Lock()
         self._events: Events | None = None
         self._stops: list[threading.Thread] = []
-        self._store = ThreadPoolExecutor(
-            1, "store"
-        )  # which may hang, and what must be known in time is in /run
+        self._notes: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._held_for: dict[str, float] = {}
 
     def run(self) -> None:
         """Follow one dockerd after the other."""
+        threading.Thread(target=self._write_notes, name="notes", daemon=True).start()
         while True:
             try:
                 pid = docker_daemon.running_pid()
@@ -110,12 +108,14 @@ class Watch:
         Not before it is known what its users' stops were: the next dockerd has not heard of them.
         """
         end = time.monotonic() + _OUTCOME_LIMIT
-        for thread in self._stops:
-            thread.join(max(0.0, end - time.monotonic()))
-        self.engine_stop.saved()
-        with self._lock:
-            if self._events is not None:
-                self._events.close()
+        try:
+            for thread in self._stops:
+                thread.join(max(0.0, end - time.monotonic()))
+        finally:
+            self.engine_stop.saved()
+            with self._lock:
+                if self._events is not None:
+                    self._events.close()
 
     def _follow(self, pid: int) -> None:
         with contextlib.closing(Engine()) as engine:
@@ -141,25 +141,37 @@ class Watch:
     def _hear_stop(self, event: Mapping[str, Any]) -> None:
         """A stop that is asked for, which has a signal, or one that is done; followed in a thread of its own."""
         container_id = str(event.get("id") or "")
-        number = str(((event.get("Actor") or {}).get("Attributes") or {}).get("signal") or "")
+        attributes = (event.get("Actor") or {}).get("Attributes") or {}
+        number = str(attributes.get("signal")) if event.get("Action") == "kill" else ""
         args = (self._host, container_id, number)
         thread = threading.Thread(target=user_stop.heard, args=args, name="stop", daemon=True)
-        self._stops = [*(item for item in self._stops if item.is_alive()), thread]
         thread.start()
+        self._stops = [*(item for item in self._stops if item.is_alive()), thread]
 
     def _keep(self, engine: Engine, container_id: str) -> None:
         try:
             container = engine.container(container_id)
         except UnknownContainer:
             facts.forget(container_id)
-            self._store.submit(self._note_removed, container_id)
+            self._notes.put(lambda: self._note_removed(container_id))
             return
         found = guarded.find([container], self._host.config)
         if found.members and container.running:
             facts.keep(container)
         elif not container.running:
             facts.forget(container_id)
-        self._store.submit(self._note_start, container)
+        self._notes.put(lambda: self._note_start(container_id))
+
+    def _write_notes(self) -> None:
+        """In a thread of its own: the store may hang, and what must be known in time is in /run."""
+        while True:
+            note = self._notes.get()
+            try:
+                note()
+            except (GuardianError, OSError) as error:
+                log.error("what dockerd has said cannot be written down: %s", error)
+            except Exception:  # this thread must not end while the worker lives
+                log.exception("writing down what dockerd has said")
 
     def _note_removed(self, container_id: str) -> None:
         """A container that was removed needs no record any more of having been moved, and no hold."""
@@ -167,12 +179,10 @@ class Watch:
             checkpoint = self._host.ledger.elsewhere(container_id)
             if checkpoint is not None:
                 checkpoint.mark(State.ORPHANED, "the container was removed")
-        except (GuardianError, OSError) as error:
-            log.error("%s: that it was removed cannot be written down: %s", container_id[:12], error)
-        gate.lift(container_id)  # its checkpoint becomes an orphan at the next restore
+        finally:
+            gate.lift(container_id)  # its checkpoint becomes an orphan at the next restore
 
-    def _note_start(self, container: Container) -> None:
-        try:
-            pending.note_start(self._host, container)
-        except (GuardianError, OSError) as error:
-            log.error("%s: that it was started cannot be written down: %s", container.name, error)
+    def _note_start(self, container_id: str) -> None:
+        """Asked again: what the event was about may be long over, and its checkpoint a newer one."""
+        with contextlib.suppress(UnknownContainer), contextlib.closing(Engine()) as engine:
+            pending.note_start(self._host, engine.container(container_id))

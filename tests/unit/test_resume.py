@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from guardian.host import announcements, docker_daemon, gate, paths, runc
+from guardian.host.checkpoint import Checkpoint
 from guardian.host.record import Record
 from guardian.model.config import defaults
 from guardian.model.container import Container
@@ -62,6 +63,19 @@ def test_whose_turn_comes_after_the_budget_is_not_tried(
     assert State.TICKETED.value not in pending.checkpoint.marks()
 
 
+def test_the_hold_ends_before_anything_is_written_down(
+    item: tuple[Host, Pending], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its user may restart it from the moment it runs, however long the store takes."""
+    host, pending = item
+    monkeypatch.setattr(running, "look", lambda it: it)
+    gate.hold(pending.container.id, pending.container.name, pending.checkpoint.folder)
+    held: list[bool] = []
+    monkeypatch.setattr(Checkpoint, "mark", lambda *_: held.append(gate.held(pending.container.id)))
+    assert Resume(host, pending, set, None)._resumed([]).outcome == Outcome.RESUMED
+    assert held == [False, False]
+
+
 def test_one_that_was_started_anew_while_it_was_still_held_starts_cold(
     item: tuple[Host, Pending], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,6 +91,7 @@ def test_one_that_was_started_anew_while_it_was_still_held_starts_cold(
         return Outcome.COLD, reason
 
     monkeypatch.setattr(resume, "cold", start)
+    gate.hold(pending.container.id, pending.container.name, pending.checkpoint.folder)
     result = Resume(host, pending, set, None)._resumed([])
     assert (result.outcome, started) == (Outcome.COLD, [pending.container.id])
     assert "started since, without guardian" in result.reason

@@ -12,6 +12,7 @@ from guardian.host import docker_daemon, facts, gate, paths
 from guardian.model.config import defaults
 from guardian.model.container import Container
 from guardian.model.errors import BadInput, StoreError
+from guardian.work import user_stop
 from guardian.work.host import Claims, Host
 from guardian.work.watch import Watch
 from tests.unit.samples import container, id_of
@@ -126,23 +127,52 @@ def test_one_folder_that_cannot_be_read_keeps_nobody_else_held(monkeypatch: pyte
 def test_a_store_that_hangs_keeps_no_facts_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What dockerd says is in /run in time: what is started in a save is saved as well."""
     monkeypatch.setattr(paths, "FACTS", tmp_path)
-    hangs, one, other = (
-        threading.Event(),
-        container("a", running=False),
-        container("b", labels={"guardian.enable": "true"}),
-    )
+    labels = {"guardian.enable": "true"}
+    hangs, asked = threading.Event(), threading.Event()
+    one, other = container("c", running=False), container("b", labels=labels)
 
     class Hung(_Ledger):
         def pending(self, container_id: str) -> _Checkpoint | None:
-            assert hangs.wait(60)
+            asked.set()
+            assert hangs.wait(5)
             return super().pending(container_id)
 
     class Dockerd:
         def container(self, container_id: str) -> Container:
             return next(item for item in (one, other) if item.id == container_id)
 
+        def close(self) -> None:
+            pass
+
     watch = Watch(Host(defaults(), Hung()), Claims())  # type: ignore[arg-type]
-    for item in (one, other):
-        watch._keep(Dockerd(), item.id)  # type: ignore[arg-type]
+    monkeypatch.setattr("guardian.work.watch.Engine", Dockerd)
+    threading.Thread(target=watch._write_notes, daemon=True).start()
+    watch._keep(Dockerd(), one.id)  # type: ignore[arg-type]
+    assert asked.wait(5)
+    watch._keep(Dockerd(), other.id)  # type: ignore[arg-type]
+    known = [item.id for item in facts.kept()]
     hangs.set()
-    assert [item.id for item in facts.kept()] == [other.id]
+    assert known == [other.id]
+
+
+def test_dockerd_is_let_go_once_its_users_stops_are_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And after a while in any case."""
+    watch = Watch(Host(defaults(), _Ledger()), Claims())  # type: ignore[arg-type]
+    monkeypatch.setattr(docker_daemon, "running_pid", lambda: 1)
+    heard, over = list[tuple[object, ...]](), threading.Event()
+
+    def hear(*told: object) -> None:
+        over.wait(0.2 if len(heard) == 0 else 60)
+        heard.append(told[1:])
+
+    monkeypatch.setattr(user_stop, "heard", hear)
+    watch.engine_stop.begin()
+    kill = {"Action": "kill", "id": "a", "Actor": {"Attributes": {"signal": "15"}}}
+    watch._hear_stop(kill)
+    watch.let_go()
+    assert heard == [("a", "15")]
+    watch._hear_stop({"Action": "stop", "id": "a", "Actor": {"Attributes": {"signal": "of a label"}}})
+    monkeypatch.setattr("guardian.work.watch._OUTCOME_LIMIT", 0.1)
+    watch.let_go()
+    over.set()
+    assert watch.engine_stop.is_saved(1)

@@ -1,0 +1,97 @@
+"""A stop of dockerd: who is saved, who is somebody else's, and who was started while it was going on."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from guardian.host import docker_daemon, facts, paths, systemd
+from guardian.model.config import defaults
+from guardian.model.container import Container
+from guardian.model.errors import CannotSave
+from guardian.model.outcome import Outcome, Result
+from guardian.work import engine_cycle
+from guardian.work.host import Claims, Host
+from tests.unit.samples import container
+
+A, B, C = container("a"), container("b"), container("c")
+AGAIN = dataclasses.replace(A, started_at="2026-01-01T00:00:09.000000001Z")
+
+
+class _Save:
+    """Stands for the save; `meanwhile` is what happens in the first."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        self.passes: list[list[Container]] = []
+        self._meanwhile = meanwhile
+
+    def __call__(self, _: Host, containers: Sequence[Container], **__: object) -> list[Result]:
+        self.passes.append(sorted(containers, key=lambda item: item.name))
+        if len(self.passes) == 1:
+            self._meanwhile()
+        return [Result(item.id, item.name, Outcome.SAVED, "", 0.0) for item in containers]
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A host on which a and b run."""
+    monkeypatch.setattr(paths, "FACTS", tmp_path / "facts")
+    (tmp_path / "facts").mkdir()
+    monkeypatch.setattr(docker_daemon, "live_restore", lambda: False)
+    monkeypatch.setattr(systemd, "active_state", lambda _: "active")
+    monkeypatch.setattr(engine_cycle, "_alive", list)
+    for item in (A, B):
+        facts.keep(item)
+    return Host.of(dataclasses.replace(defaults(), store_path=str(tmp_path / "store")))
+
+
+def _keep(*containers: Container) -> Callable[[], None]:
+    def keep() -> None:
+        for item in containers:
+            facts.keep(item)
+
+    return keep
+
+
+def test_what_is_started_in_a_save_is_saved_as_well(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new one, and one that runs anew; nobody twice, and nobody whom another job has."""
+    claims, save = Claims(), _Save(_keep(AGAIN, C))
+    monkeypatch.setattr(engine_cycle, "_save", save)
+    with claims.claim([B], "migration"), contextlib.ExitStack() as claimed:
+        results = engine_cycle.engine_stops(host, claims, claimed, say=lambda _: None)
+        assert claims.claimed().keys() == {A.id, B.id, C.id}, "until dockerd is let go"
+    assert save.passes == [[A], [AGAIN, C]]
+    assert sorted(item.name for item in results) == ["a", "a", "c"]
+    assert not claims.claimed()
+
+
+def test_nothing_is_begun_again_where_nothing_was_started(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = _Save(lambda: None)
+    monkeypatch.setattr(engine_cycle, "_save", save)
+    with contextlib.ExitStack() as claimed:
+        engine_cycle.engine_stops(host, Claims(), claimed, say=lambda _: None)
+    assert save.passes == [[A, B]]
+
+
+def test_what_was_saved_is_said_whatever_becomes_of_the_others(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save, said = _Save(_keep(C)), list[str]()
+
+    def alive(containers: Sequence[Container]) -> list[Container]:
+        if C in containers:
+            raise CannotSave("runc's state is not understood")
+        return list(containers)
+
+    monkeypatch.setattr(engine_cycle, "_save", save)
+    monkeypatch.setattr(engine_cycle, "_alive", alive)
+    with contextlib.ExitStack() as claimed:
+        results = engine_cycle.engine_stops(host, Claims(), claimed, say=said.append)
+    assert sorted(item.name for item in results) == ["a", "b"]
+    assert "not understood" in said[0]
