@@ -82,14 +82,23 @@ def verify(checkpoint: Checkpoint, *, below: str = "") -> int:
     for name, (size, digest) in known.items():
         if name not in there:
             raise Damaged(f"{name} is missing")
-        with _opened(checkpoint.folder / name) as descriptor:
-            found = os.fstat(descriptor).st_size
-            if found != size:
-                raise Damaged(f"{name} has {found} bytes", f"it had {size}")
-            if _digest(descriptor, threading.Event()) != digest:
-                raise Damaged(f"{name} has changed", "its SHA-256 is another one")
+        try:
+            _compare(checkpoint.folder / name, name, size, digest)
+        except OSError as error:
+            raise Damaged(
+                f"{name} cannot be read", str(error)
+            ) from error  # a link in its place, a broken disk
         total += size
     return total
+
+
+def _compare(path: Path, name: str, size: int, digest: str) -> None:
+    with _opened(path) as descriptor:
+        found = os.fstat(descriptor).st_size
+        if found != size:
+            raise Damaged(f"{name} has {found} bytes", f"it had {size}")
+        if _digest(descriptor, threading.Event()) != digest:
+            raise Damaged(f"{name} has changed", "its SHA-256 is another one")
 
 
 def _read(checkpoint: Checkpoint) -> tuple[Mapping[str, tuple[int, str]], Mapping[str, str]]:

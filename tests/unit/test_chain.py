@@ -65,6 +65,17 @@ def test_a_link_that_leads_elsewhere_is_found(checkpoint: Checkpoint, link: str)
         manifest.verify(checkpoint)
 
 
+def test_a_link_in_the_place_of_a_file_is_damage(checkpoint: Checkpoint) -> None:
+    """Found by make fuzz-images: said of `verify`, not a failure of it."""
+    record = checkpoint.folder / "record.json"
+    record.write_text("{}")
+    manifest.write(checkpoint, threading.Event())
+    record.rename(checkpoint.folder / "another.json")
+    record.symlink_to("another.json")
+    with pytest.raises(Damaged, match=r"record\.json cannot be read"):
+        manifest.verify(checkpoint)
+
+
 def test_a_step_that_is_a_link_is_none(checkpoint: Checkpoint, tmp_path: Path) -> None:
     """Nothing is read, hashed or exported through it."""
     images = checkpoint.folder / "img"
