@@ -90,8 +90,12 @@ def main() -> int:
         jobs = int(os.environ.get("JOBS", "1"))
         with ThreadPoolExecutor(jobs) as pool:
             lanes = [pool.submit(lane, Path(folder), todo, results, end) for _ in range(jobs)]
-            for done in lanes:
-                done.result()
+            try:
+                for done in lanes:
+                    done.result()
+            except KeyboardInterrupt:
+                todo.clear()  # each lane ends with the cell that it is at
+                raise
     found = results.read()
     told = f"Commit {results.commit}, {time.strftime('%F')}.\n\n{summary(found)}\n\n{table(found)}\n"
     _TABLE.parent.mkdir(exist_ok=True)

@@ -76,8 +76,12 @@ def main() -> int:
         build = [str(_REPOSITORY / "packaging" / "build.sh"), folder]
         subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
         with ThreadPoolExecutor(jobs) as pool:
-            for lane in [pool.submit(_lane, Path(folder), todo, results, end) for _ in range(jobs)]:
-                lane.result()
+            try:
+                for lane in [pool.submit(_lane, Path(folder), todo, results, end) for _ in range(jobs)]:
+                    lane.result()
+            except KeyboardInterrupt:
+                todo.clear()  # each lane ends with the race that it is at
+                raise
     found = results.read()
     failed = [race for _, race in asked if found.get(race, "").startswith(FAILED)]
     ran = sum(race in found for _, race in asked)
