@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def on_one_host(package: Path, todo: list[tuple[int, Race]], results: Results, e
                     said = runner.run(race, number=number).value
                 except (AssertionError, MachineError, OSError, KeyError, ValueError) as error:
                     said = f"{FAILED}: {error}"
+                    traceback.print_exc()
                     print(bench.site.told() if host.is_up else "", flush=True)
                 results.add(race, number=number, said=said)
                 print(f"{race}: {said} ({time.monotonic() - begun:.1f} s)", flush=True)
