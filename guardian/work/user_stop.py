@@ -46,10 +46,12 @@ def heard(host: Host, container_id: str, number: str = "") -> None:
             if number:
                 with contextlib.suppress(StartRefused):
                     engine.wait_until_down(container_id, limit=host.config.checkpoint_budget)
-            threading.Event().wait(_RESTART_SHOWS)
-            if docker_daemon.running_pid() != dockerd:
-                return
             container = engine.container(container_id)
+            if not container.running and gate.REFUSAL not in container.error:
+                threading.Event().wait(_RESTART_SHOWS)
+                if docker_daemon.running_pid() != dockerd:
+                    return
+                container = engine.container(container_id)
         if container.running:
             checkpoint.forget_user_stop()
         elif will(checkpoint, container) == RESTARTED:
