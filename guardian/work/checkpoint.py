@@ -39,7 +39,9 @@ _BEGIN_LIMIT = 10.0
 _Answer = TypeVar("_Answer")
 
 GiveUp = Callable[[Member, str, Checkpoint | None], Result]
-"""What becomes of a container that could not be saved: it goes on, or is stopped gracefully."""
+"""What becomes of a container that could not be saved: it goes on, is stopped, or is tried again (SKIPPED)."""
+_NO_END = frozenset({Outcome.COLD, Outcome.SKIPPED})
+"""What its record is not told: it is not cold before it is started."""
 
 
 def checkpoint(
@@ -162,13 +164,13 @@ class _Group:
             reason = made.reason if made is not None else self._reasons[member.container.id]
             if reason:
                 result = given_up(member, reason, made.checkpoint if made is not None else None)
-                if made is not None and result.outcome != Outcome.COLD:
-                    _keep(made.checkpoint, result)
+                if made is not None and result.outcome not in _NO_END:
+                    keep(made.checkpoint, result)
             else:
                 assert made is not None
                 result = made.result()
                 if result.outcome == Outcome.MOVED:
-                    _keep(made.checkpoint, result)
+                    keep(made.checkpoint, result)
                 else:
                     self._host.committed(made.checkpoint)
             say(self._line(result))
@@ -217,7 +219,9 @@ class _Group:
 
         def tell(dump: MemberCheckpoint) -> None:
             result = outcomes[dump.container.id]
-            goes_on = result.outcome == Outcome.FAILED or self._kind.purpose is Purpose.SNAPSHOT
+            goes_on = (
+                result.outcome in (Outcome.FAILED, Outcome.SKIPPED) or self._kind.purpose is Purpose.SNAPSHOT
+            )
             if goes_on and runc.state(dump.container.id) is not None:
                 hooks.tell_container(config, dump.container, hooks.CONTINUED)
             hooks.tell_host(config, dump.container, Event.POST_CHECKPOINT, str(result.outcome), result.reason)
@@ -354,7 +358,8 @@ def _give_up(dump: MemberCheckpoint, reason: str) -> None:
         log.exception("%s", dump.container.name)
 
 
-def _keep(checkpoint: Checkpoint, result: Result) -> None:
+def keep(checkpoint: Checkpoint, result: Result) -> None:
+    """Write a result down; whether it can be decides nothing."""
     try:
         checkpoint.set_result(result)
     except OSError as error:

@@ -7,18 +7,26 @@ import logging
 import threading
 from collections.abc import Collection, Iterator, Sequence
 
-from guardian.host import chain, docker_daemon, facts, fence, gate, paths, proc, runc, systemd
+from guardian.host import docker_daemon, facts, fence, gate, paths, proc, runc, systemd
 from guardian.host.checkpoint import Checkpoint
 from guardian.host.docker_engine import Engine, seconds
 from guardian.host.docker_placeholders import Placeholders
 from guardian.model.container import Container
 from guardian.model.errors import AlreadyRunning, GuardianError, NoCheckpoint, StoreError, UnknownContainer
-from guardian.model.graph import Graph, Member
 from guardian.model.labels import PLACEHOLDER, Mode
 from guardian.model.outcome import Outcome, Result
-from guardian.model.states import Purpose
-from guardian.work import canary, choice, guarded, left_to_dockerd, pending, reception, recover, script, stop
-from guardian.work.checkpoint import GiveUp, checkpoint, goes_on, line
+from guardian.work import (
+    canary,
+    choice,
+    guarded,
+    left_to_dockerd,
+    pending,
+    reception,
+    recover,
+    second_try,
+    stop,
+)
+from guardian.work.checkpoint import line
 from guardian.work.cold import cold
 from guardian.work.host import Budget, Claims, Host, Say
 from guardian.work.restore import restore
@@ -205,7 +213,7 @@ def _save(host: Host, containers: Sequence[Container], *, budget: Budget, say: S
         for mode in Mode
     }
     try:
-        results = _checkpoint(host, found.graph, by_mode[Mode.CHECKPOINT], budget=budget, say=say)
+        results = second_try.save(host, found.graph, by_mode[Mode.CHECKPOINT], budget=budget, say=say)
     except GuardianError as error:
         log.exception("checkpoint")
         say(f"checkpoint failed, dockerd stops the containers: {error}")
@@ -216,51 +224,6 @@ def _save(host: Host, containers: Sequence[Container], *, budget: Budget, say: S
         say(line(results[-1]))
     stops = [(member, wanted[member.container.id]) for member in by_mode[Mode.STOP]]
     results += choice.stop_all(host, found.graph, stops, budget=budget, say=say)
-    return results
-
-
-def _checkpoint(
-    host: Host, graph: Graph, members: Sequence[Member], *, budget: Budget, say: Say
-) -> list[Result]:
-    """Checkpoint them; once more those over whose dump somebody was killed: nothing is wrong with them.
-
-    And those whose memory was written ahead, which may be what is wrong: without that.
-    What was killed because it hung would hang again, and cost the others their time.
-    """
-    again: list[Member] = []
-
-    def stopped(member: Member, reason: str, made: Checkpoint | None) -> Result:
-        return stop.stop(host, member, reason, made, limit=budget.left(at_most=host.config.container_timeout))
-
-    def once_more(member: Member, reason: str, made: Checkpoint | None) -> Result:
-        hung = reason.startswith(script.TOO_LONG)
-        if made is None or hung:
-            return stopped(member, reason, made)
-        killed = script.was_killed(made.folder / "work" / "dump.log", reason)
-        if not killed and not chain.noted(made.folder):
-            return stopped(member, reason, made)
-        again.append(member)
-        return goes_on(member, reason, made)
-
-    def save(chosen: Sequence[Member], given_up: GiveUp, pre_dump: int | None = None) -> list[Result]:
-        return checkpoint(
-            host,
-            graph,
-            chosen,
-            purpose=Purpose.SUSPEND,
-            by_person=False,
-            budget=budget,
-            say=say,
-            given_up=given_up,
-            pre_dump=pre_dump,
-        )
-
-    results = save(members, once_more)
-    if again:
-        say(f"once more: {', '.join(member.container.name for member in again)}")
-        late = {member.container.id for member in again}
-        results = [item for item in results if item.container_id not in late]
-        results += save(again, stopped, pre_dump=0)
     return results
 
 

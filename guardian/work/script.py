@@ -15,8 +15,11 @@ TOO_LONG = "the dump took longer than"
 """How the reason begins where a dump was ended because it hangs: it would hang again."""
 _FAILED = "the dump failed"
 """Where neither CRIU nor runc says why."""
-_LEAST = 1 << 20
-"""Bytes of a disk that is full to CRIU, or to the tar that it calls for tmpfs, which says nothing but "status=2"."""
+_LITTLE = 64 << 20
+"""Bytes of a disk that was full to CRIU, or to the tar that it calls for tmpfs, which says nothing but "status=2".
+
+More than a full disk has: another dump may have failed of the same and given its room back.
+"""
 
 
 def await_image(
@@ -60,15 +63,14 @@ def _looked_at(asking: socket.socket, images: Path) -> socket.socket:
 def why(work: Path, otherwise: str) -> str:
     """Why a dump failed, as CRIU or runc says; `otherwise` where they do not. On a full disk logs break off."""
     said = runc.first_error(work / "dump.log") or _last_line(work / "runc.log") or otherwise
-    return f"{said}, no space is left in the store" if _is_full(work) else said
-
-
-def _is_full(folder: Path) -> bool:
+    if "No space" in said:
+        return said
     try:
-        found = os.statvfs(folder)
+        found = os.statvfs(work)
     except OSError:
-        return False
-    return found.f_bfree * found.f_frsize < _LEAST
+        return said
+    free = found.f_bfree * found.f_frsize
+    return f"{said}, no space in the store but {free >> 20} MiB" if free < _LITTLE else said
 
 
 _KILLED = "killed by signal"

@@ -10,13 +10,18 @@ from pathlib import Path
 import pytest
 
 from guardian.host import docker_daemon, facts, paths, systemd
+from guardian.host.checkpoint import Checkpoint
+from guardian.host.record import Record
 from guardian.model.config import defaults
 from guardian.model.container import Container
 from guardian.model.errors import CannotSave
+from guardian.model.graph import Graph, Member, build
 from guardian.model.outcome import Outcome, Result
-from guardian.work import engine_cycle
-from guardian.work.host import Claims, Host
-from tests.unit.samples import container
+from guardian.model.states import Purpose
+from guardian.work import engine_cycle, second_try
+from guardian.work.checkpoint import GiveUp
+from guardian.work.host import Budget, Claims, Host
+from tests.unit.samples import container, member
 
 A, B, C = container("a"), container("b"), container("c")
 AGAIN = dataclasses.replace(A, started_at="2026-01-01T00:00:09.000000001Z")
@@ -95,3 +100,32 @@ def test_what_was_saved_is_said_whatever_becomes_of_the_others(
         results = engine_cycle.engine_stops(host, Claims(), claimed, say=said.append)
     assert sorted(item.name for item in results) == ["a", "b"]
     assert "not understood" in said[0]
+
+
+@pytest.mark.parametrize(("ends", "kept"), [(Outcome.COLD, None), (Outcome.STOPPED, Outcome.STOPPED)])
+def test_a_second_try_that_cannot_begin_ends_in_the_record_of_the_first(
+    host: Host, monkeypatch: pytest.MonkeyPatch, ends: Outcome, kept: Outcome | None
+) -> None:
+    """Found by make test-faults, imaging / full: the store was full by then, and the first record said `failed`."""
+    first = host.ledger.begin(Record(A, Purpose.SUSPEND, 1.79e9, "boot", (A.id,), "", True, 0, False))
+    tries: list[tuple[str, Checkpoint | None]] = [("the dump failed", first), ("no space in the store", None)]
+    stopped: list[Checkpoint | None] = []
+
+    def save(
+        _: Host, __: Graph, chosen: Sequence[Member], *, given_up: GiveUp, **___: object
+    ) -> list[Result]:
+        return [given_up(item, *tries.pop(0)) for item in chosen]
+
+    def stop(_: Host, item: Member, reason: str, made: Checkpoint | None, *, limit: float) -> Result:
+        assert limit > 0
+        stopped.append(made)
+        return Result(item.container.id, item.container.name, ends, reason, 0.0)
+
+    monkeypatch.setattr(second_try, "checkpoint", save)
+    monkeypatch.setattr("guardian.work.stop.stop", stop)
+    graph, said = build([], []), list[str]()
+    [result] = second_try.save(host, graph, [member("a")], budget=Budget(60), say=said.append)
+    assert (result.outcome, result.reason) == (ends, "no space in the store")
+    assert stopped == [first]
+    found = first.result()
+    assert (found.outcome if found is not None else None) == kept

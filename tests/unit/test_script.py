@@ -54,8 +54,20 @@ def test_what_our_script_has_said_is_why(tmp_path: Path) -> None:
 
 
 def test_a_full_store_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tar that CRIU calls for a tmpfs ends with 2, and there is no room for what it says."""
+    """The tar that CRIU calls for a tmpfs ends with 2, and there is no room for what it says.
+
+    Nor is it full any more where another dump failed of it and gave its room back.
+    """
     (tmp_path / "dump.log").write_text("(00.1) Error (criu/util.c:657): exited, status=2\n")
-    full = os.statvfs_result((4096, 4096, 1000, 3, 0, 0, 0, 0, 0, 255))
-    monkeypatch.setattr(os, "statvfs", lambda _path: full)
-    assert why(tmp_path, "rolled back").endswith("exited, status=2, no space is left in the store")
+    free = 3
+    monkeypatch.setattr(
+        os, "statvfs", lambda _path: os.statvfs_result((4096, 4096, 99999, free, 0, 0, 0, 0, 0, 255))
+    )
+    assert why(tmp_path, "rolled back").endswith("exited, status=2, no space in the store but 0 MiB")
+    free = 1600
+    assert why(tmp_path, "rolled back").endswith("exited, status=2, no space in the store but 6 MiB")
+    free = 50000
+    assert why(tmp_path, "rolled back").endswith("exited, status=2")
+    free = 0
+    (tmp_path / "dump.log").write_text("(00.1) Error (criu/page-xfer.c:263): No space left on device\n")
+    assert why(tmp_path, "rolled back").endswith("No space left on device")
