@@ -42,6 +42,7 @@ def save(host: Host, graph: Graph, members: Sequence[Member], *, budget: Budget,
         late = {member.container.id for member in given_up.again}
         results = [item for item in results if item.container_id not in late]
         results += tried(given_up.again, given_up.stopped, pre_dump=0)
+        given_up.close()
     return results
 
 
@@ -52,7 +53,7 @@ class _GivenUp:
         self.again: list[Member] = []
         self._host = host
         self._budget = budget
-        self._first: dict[str, Checkpoint] = {}
+        self._first: dict[str, tuple[Checkpoint, Result]] = {}
 
     def once_more(self, member: Member, reason: str, made: Checkpoint | None) -> Result:
         """Tried again, where that may pass."""
@@ -62,14 +63,22 @@ class _GivenUp:
         if not killed and not chain.noted(made.folder):
             return self.stopped(member, reason, made)
         self.again.append(member)
-        self._first[member.container.id] = made
-        return dataclasses.replace(goes_on(member, reason, made), outcome=Outcome.SKIPPED)
+        result = goes_on(member, reason, made)
+        self._first[member.container.id] = made, result
+        return dataclasses.replace(result, outcome=Outcome.SKIPPED)
 
     def stopped(self, member: Member, reason: str, made: Checkpoint | None) -> Result:
         """Stopped gracefully; a store that is full by now has the record of the first try to say so."""
-        record = made or self._first.get(member.container.id)
+        record = made
+        if made is None and member.container.id in self._first:
+            record, _ = self._first.pop(member.container.id)
         limit = self._budget.left(at_most=self._host.config.container_timeout)
         result = stop.stop(self._host, member, reason, record, limit=limit)
         if made is None and record is not None and result.outcome != Outcome.COLD:
             keep(record, result)
         return result
+
+    def close(self) -> None:
+        """Whoever has a second record needs the first no more."""
+        for record, result in self._first.values():
+            keep(record, result)

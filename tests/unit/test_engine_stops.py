@@ -102,6 +102,27 @@ def test_what_was_saved_is_said_whatever_becomes_of_the_others(
     assert "not understood" in said[0]
 
 
+def test_the_record_of_a_first_try_has_an_end(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else retention would keep it for ever."""
+    first = host.ledger.begin(Record(A, Purpose.SUSPEND, 1.79e9, "boot", (A.id,), "", True, 0, False))
+    tries: list[bool] = []
+
+    def save(
+        _: Host, __: Graph, chosen: Sequence[Member], *, given_up: GiveUp, **___: object
+    ) -> list[Result]:
+        tries.append(True)
+        if len(tries) == 1:
+            return [given_up(item, "the dump failed", first) for item in chosen]
+        assert first.result() is None
+        return [Result(A.id, A.name, Outcome.SAVED, "", 0.0)]
+
+    monkeypatch.setattr(second_try, "checkpoint", save)
+    second_try.save(host, build([], []), [member("a")], budget=Budget(60), say=lambda _: None)
+    found = first.result()
+    assert found is not None
+    assert (found.outcome, found.reason) == (Outcome.FAILED, "the dump failed")
+
+
 @pytest.mark.parametrize(("ends", "kept"), [(Outcome.COLD, None), (Outcome.STOPPED, Outcome.STOPPED)])
 def test_a_second_try_that_cannot_begin_ends_in_the_record_of_the_first(
     host: Host, monkeypatch: pytest.MonkeyPatch, ends: Outcome, kept: Outcome | None
