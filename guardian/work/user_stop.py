@@ -42,16 +42,9 @@ def heard(host: Host, container_id: str, number: str = "") -> None:
         if checkpoint is None or (number and not _is_meant(checkpoint, number)):
             return
         checkpoint.note_user_stop(dockerd)
-        with contextlib.closing(Engine()) as engine:
-            if number:
-                with contextlib.suppress(StartRefused):
-                    engine.wait_until_down(container_id, limit=host.config.checkpoint_budget)
-            container = engine.container(container_id)
-            if not container.running and gate.REFUSAL not in container.error:
-                threading.Event().wait(_RESTART_SHOWS)
-                if docker_daemon.running_pid() != dockerd:
-                    return
-                container = engine.container(container_id)
+        container = _after_its_end(container_id, dockerd, host.config.checkpoint_budget if number else 0.0)
+        if container is None:
+            return
         if container.running:
             checkpoint.forget_user_stop()
         elif will(checkpoint, container) == RESTARTED:
@@ -62,6 +55,24 @@ def heard(host: Host, container_id: str, number: str = "") -> None:
         log.warning("%s: what came of its stop cannot be told: %s", container_id[:12], error)
     except Exception:  # of systemd, say; nobody waits for what this thread says
         log.exception("%s: what came of its stop cannot be told", container_id[:12])
+
+
+def _after_its_end(container_id: str, dockerd: int, limit: float) -> Container | None:
+    """The container once it is down, within `limit` seconds, and a restart would have shown; None without this dockerd.
+
+    What another one says takes nothing back, and whoever asks at the socket of a dead one may have systemd start it.
+    """
+    with contextlib.closing(Engine()) as engine:
+        if limit:
+            with contextlib.suppress(StartRefused):
+                engine.wait_until_down(container_id, limit=limit)
+        if docker_daemon.running_pid() != dockerd:
+            return None
+        container = engine.container(container_id)
+        if container.running or gate.REFUSAL in container.error:
+            return container
+        threading.Event().wait(_RESTART_SHOWS)
+        return engine.container(container_id) if docker_daemon.running_pid() == dockerd else None
 
 
 def _is_meant(checkpoint: Checkpoint, number: str) -> bool:

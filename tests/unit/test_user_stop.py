@@ -10,6 +10,7 @@ import pytest
 
 from guardian.host import docker_daemon, gate, systemd, unsaved
 from guardian.host.checkpoint import Checkpoint
+from guardian.host.docker_engine import StartRefused
 from guardian.host.record import Record
 from guardian.model.config import defaults
 from guardian.model.container import Container
@@ -123,6 +124,24 @@ def test_one_that_runs_again_was_not_stopped(
     engine.now = container(running=True)
     user_stop.heard(host, checkpoint.container_id)
     assert checkpoint.user_stop() == {}
+
+
+def test_another_dockerd_takes_no_stop_back(
+    saved: tuple[Host, Checkpoint], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that was told to stop it died over it; the next one may have started it, and is not asked."""
+    host, checkpoint = saved
+    engine = _down(monkeypatch)
+    engine.now = container(running=True)
+
+    def dies(_: str, *, limit: float) -> None:
+        assert limit > 0
+        monkeypatch.setattr(docker_daemon, "running_pid", lambda: _DOCKERD + 1)
+        raise StartRefused("dockerd still says that it runs")
+
+    monkeypatch.setattr(engine, "wait_until_down", dies)
+    user_stop.heard(host, checkpoint.container_id, "2")
+    assert user_stop.will(checkpoint, container(running=False)) == user_stop.STOPPED
 
 
 def test_a_dockerd_that_ends_is_no_user(
