@@ -194,11 +194,9 @@ class Worker:
             return []  # it died: the drop-in's ExecStartPre does the work, just before a new one would kill them
         # A restore under way begins nothing new: what it has not begun stays in the ledger.
         self._watch.engine_stop.begin()
-        # Two units ask, at once or one after the other: neither may end before the checkpoint has.
-        with (
-            self._stops,
-            contextlib.ExitStack() as claimed,
-        ):  # until dockerd is let go: SIGTERM waits for claims
+        # Two units ask, at once or one after the other: neither may end before the checkpoint has. All stay `claimed`
+        # until dockerd is let go: that is what our SIGTERM waits for.
+        with self._stops, contextlib.ExitStack() as claimed:
             if self._claims.claimed():
                 docker_daemon.wake()  # what is under way waits for its answers
             self._claims.wait_until_free(limit=_PATIENCE)

@@ -1,7 +1,8 @@
 """What a dockerd that was killed over a container's end leaves with containerd: a dead task, which refuses every start.
 
 "task ...: already exists" (seen with Docker 28 on containerd 1.7 and 2, make test-faults, killed / dockerd). Often the
-container's own record is gone as well, and no client can name the task any more; it goes with its shim.
+container's own record is gone as well, and no client can name the task any more; it goes with its shim. And the shim of
+a start that a killed containerd had begun, which nobody knows.
 """
 
 from __future__ import annotations

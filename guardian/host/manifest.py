@@ -85,9 +85,8 @@ def verify(checkpoint: Checkpoint, *, below: str = "") -> int:
         try:
             _compare(checkpoint.folder / name, name, size, digest)
         except OSError as error:
-            raise Damaged(
-                f"{name} cannot be read", str(error)
-            ) from error  # a link in its place, a broken disk
+            # A link in its place, a broken disk.
+            raise Damaged(f"{name} cannot be read", str(error)) from error
         total += size
     return total
 

@@ -28,6 +28,7 @@ from guardian.work.departure import Departure
 from guardian.work.hooks import Event
 from guardian.work.host import Budget, Host, Say
 from guardian.work.member import MemberCheckpoint
+from guardian.work.settle import note_result
 from guardian.work.slots import Slots
 
 log = logging.getLogger("guardian.checkpoint")
@@ -165,12 +166,12 @@ class _Group:
             if reason:
                 result = given_up(member, reason, made.checkpoint if made is not None else None)
                 if made is not None and result.outcome not in _NO_END:
-                    keep(made.checkpoint, result)
+                    note_result(made.checkpoint, result)
             else:
                 assert made is not None
                 result = made.result()
                 if result.outcome == Outcome.MOVED:
-                    keep(made.checkpoint, result)
+                    note_result(made.checkpoint, result)
                 else:
                     self._host.committed(made.checkpoint)
             say(self._line(result))
@@ -356,14 +357,6 @@ def _give_up(dump: MemberCheckpoint, reason: str) -> None:
         dump.give_up(reason)
     except (GuardianError, OSError):
         log.exception("%s", dump.container.name)
-
-
-def keep(checkpoint: Checkpoint, result: Result) -> None:
-    """Write a result down; whether it can be decides nothing."""
-    try:
-        checkpoint.set_result(result)
-    except OSError as error:
-        log.error("%s: the result cannot be written: %s", result.name, error)
 
 
 def goes_on(member: Member, reason: str, made: Checkpoint | None) -> Result:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 
@@ -14,14 +13,13 @@ from guardian.model.container import Container
 from guardian.model.errors import GuardianError, UnknownContainer
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import State
+from guardian.work.settle import note_result
 
 _COLD_LIMIT = 120.0
 """Seconds for one start, whatever is left."""
 _LEAST = 30.0
 """At the end of a budget dockerd has many to start at once: what it is at would be called failed."""
 MAY_HAVE_RUN = "its checkpoint may have run already and is never run twice"
-
-log = logging.getLogger("guardian.cold")
 
 
 def set_aside(checkpoint: Checkpoint, reason: str) -> str:
@@ -53,10 +51,7 @@ def cold(container: Container, reason: str, left: float = _COLD_LIMIT) -> tuple[
 def ended(checkpoint: Checkpoint, name: str, outcome: Outcome, reason: str) -> Result:
     """Write down what became of a container that is not restored; returns that."""
     result = Result(checkpoint.container_id, name, outcome, reason, 0.0, checkpoint.id)
-    try:
-        checkpoint.set_result(result)
-    except OSError as error:
-        log.error("%s: the result cannot be written: %s", name, error)
+    note_result(checkpoint, result)
     return result
 
 

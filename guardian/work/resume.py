@@ -35,7 +35,7 @@ from guardian.work.cold import MAY_HAVE_RUN, cold, set_aside, waits
 from guardian.work.coming import Coming
 from guardian.work.hooks import Event
 from guardian.work.host import Host
-from guardian.work.settle import detach, note_state
+from guardian.work.settle import detach, note_result, note_state
 
 _KILL_LIMIT = 30.0
 _GATE_INTERVAL = 0.2
@@ -366,8 +366,5 @@ class Resume:
         seconds = time.monotonic() - self._begun
         result = Result(self.container.id, self.container.name, outcome, reason, seconds, self._checkpoint.id)
         hooks.tell_host(self._host.config, self.container, Event.POST_RESTORE, str(outcome), reason)
-        try:
-            self._checkpoint.set_result(result)
-        except OSError as error:
-            log.error("%s: the result cannot be written: %s", self.container.name, error)
+        note_result(self._checkpoint, result)
         return result

@@ -11,8 +11,9 @@ from guardian.model.graph import Graph, Member
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Purpose
 from guardian.work import script, stop
-from guardian.work.checkpoint import GiveUp, checkpoint, goes_on, keep
+from guardian.work.checkpoint import GiveUp, checkpoint, goes_on
 from guardian.work.host import Budget, Host, Say
+from guardian.work.settle import note_result
 
 
 def save(host: Host, graph: Graph, members: Sequence[Member], *, budget: Budget, say: Say) -> list[Result]:
@@ -75,10 +76,10 @@ class _GivenUp:
         limit = self._budget.left(at_most=self._host.config.container_timeout)
         result = stop.stop(self._host, member, reason, record, limit=limit)
         if made is None and record is not None and result.outcome != Outcome.COLD:
-            keep(record, result)
+            note_result(record, result)
         return result
 
     def close(self) -> None:
         """Whoever has a second record needs the first no more."""
         for record, result in self._first.values():
-            keep(record, result)
+            note_result(record, result)

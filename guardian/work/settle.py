@@ -15,6 +15,7 @@ from guardian.host.checkpoint import Checkpoint
 from guardian.host.command import CommandFailed
 from guardian.model.container import Container
 from guardian.model.errors import GuardianError
+from guardian.model.outcome import Result
 from guardian.model.states import Aftermath, Purpose, State, Verdict, aftermath
 
 KILL_LIMIT = 20.0
@@ -99,6 +100,14 @@ def note_state(checkpoint: Checkpoint, state: State, note: str = "") -> None:
         checkpoint.mark(state, note)
     except OSError as error:
         log.error("checkpoint %s: that it is %s cannot be written: %s", checkpoint.id, state.value, error)
+
+
+def note_result(checkpoint: Checkpoint, result: Result) -> None:
+    """Write down what became of a container; the same holds for it."""
+    try:
+        checkpoint.set_result(result)
+    except OSError as error:
+        log.error("%s: the result cannot be written: %s", result.name, error)
 
 
 def release_running(known: runc.RuncContainer, container: Container, checkpoint: Checkpoint) -> None:

@@ -19,6 +19,7 @@ from guardian.model.graph import Member
 from guardian.model.outcome import Outcome, Result
 from guardian.model.states import Purpose, State, Verdict
 from guardian.work.host import Host
+from guardian.work.settle import note_result
 
 _KILL_LIMIT = 10.0
 _LEAST_GRACE = 10.0
@@ -71,10 +72,7 @@ def note(host: Host, container: Container, outcome: Outcome, reason: str) -> Res
     made = _remember(host, container, known, reason)
     result = Result(container.id, container.name, outcome, reason, 0.0, made.id if made else "")
     if made is not None:
-        try:
-            made.set_result(result)
-        except OSError as error:
-            log.error("%s: the result cannot be written: %s", container.name, error)
+        note_result(made, result)
     return result
 
 

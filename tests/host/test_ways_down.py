@@ -10,6 +10,14 @@ from tests.host.site import Site
 _SHIM = "/usr/bin/containerd-shim-runc-v2"
 
 
+def _down_and_back(site: Site, how: str, *, limit: float) -> None:
+    """Down within `limit` seconds, booted again, everything restored."""
+    said = site.machine.run(f"systemctl {how}")
+    site.machine.wait_for_shutdown(timeout=limit, said=said)
+    site.machine.start()
+    site.wait_restored()
+
+
 def test_soft_reboot(site: Site) -> None:
     """/run, nftables and conntrack survive it."""
     before = site.redis("srv", "--restart always")
@@ -39,10 +47,7 @@ def test_rescue_and_back(site: Site) -> None:
 
 def test_halt(site: Site) -> None:
     before = site.redis("srv", "--restart always")
-    said = site.machine.run("systemctl halt")
-    site.machine.wait_for_shutdown(timeout=120, said=said)
-    site.machine.start()
-    site.wait_restored()
+    _down_and_back(site, "halt", limit=120)
     assert site.seen_in("srv") == before
     assert site.outcome("srv") == "resumed"
 
@@ -82,10 +87,7 @@ def test_a_shim_that_containerd_has_left_keeps_no_host_up(site: Site) -> None:
     script = f"trap '' TERM; ({shim}) &"
     site.machine.succeed(f"{unit} bash -c {shlex.quote(script)}")
     site.machine.wait_until_succeeds(f"pgrep -f '^{_SHIM} '")
-    said = site.machine.run("systemctl reboot")
-    site.machine.wait_for_shutdown(timeout=60, said=said)
-    site.machine.start()
-    site.wait_restored()
+    _down_and_back(site, "reboot", limit=60)
     assert site.seen_in("srv") == before
     assert site.outcome("srv") == "resumed"
 

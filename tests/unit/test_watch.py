@@ -1,4 +1,4 @@
-"""Holds end when their time is over, but for those of a person and those of a container that is elsewhere."""
+"""Following dockerd: what a stop of it sets, what must be known in time, and when holds end."""
 
 from __future__ import annotations
 
